@@ -1,0 +1,84 @@
+"""Losses under the papers' names. Pure functions; over several ranks they see the global batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class _GatherRows(torch.autograd.Function):
+    """All ranks' rows, with a gradient: what every rank feels for my rows comes back to me.
+
+    ``torch.distributed.all_gather`` alone returns constants, so that each rank would learn only
+    from its own rows' role as queries and never from their role as somebody else's negatives.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = x.shape[0]
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        grad = grads[0].contiguous()
+        dist.all_reduce(grad)  # sum over ranks: each rank's loss depends on my rows
+        start = dist.get_rank() * ctx.rows
+        return grad[start : start + ctx.rows]
+
+
+def is_distributed() -> bool:
+    """True inside a process group of more than one rank."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def gather_rows(x: Tensor) -> Tensor:
+    """(n, D) on each of W ranks → (W·n, D) on all of them, in rank order, differentiable.
+
+    Every rank must hold the same number of rows. Without a process group it returns ``x``.
+    """
+    return _GatherRows.apply(x) if is_distributed() else x
+
+
+def similarity(image: Tensor, text: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    """Scaled cosine similarities: (n, D) and (m, D) embeddings → (n, m)."""
+    return scale * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+
+
+def itc(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
+    """Image–text contrastive loss: symmetric cross-entropy over the similarity matrix.
+
+    Row i of each side belongs to row i of the other; everything else in the (global) batch is a
+    negative. Each rank computes only its own n rows of the N × N matrix, so memory grows with
+    n · N; the mean of the ranks' losses is the loss of the global batch.
+
+    Args:
+        image: (n, D) image embeddings, not normalised.
+        text: (n, D) text embeddings, not normalised.
+        scale: exp(t), the inverse temperature that multiplies the cosine similarities.
+
+    Returns:
+        Scalar loss in nats.
+
+    Raises:
+        ValueError: when the two sides differ in shape.
+
+    Source: Radford et al. 2021, figure 3.
+    """
+    if image.shape != text.shape or image.ndim != 2:
+        raise ValueError(
+            f"itc needs image and text embeddings of one shape (n, D), not "
+            f"{tuple(image.shape)} and {tuple(text.shape)}"
+        )
+    image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+    all_image, all_text = gather_rows(image), gather_rows(text)  # (N, D)
+    first = dist.get_rank() * len(image) if is_distributed() else 0
+    target = torch.arange(first, first + len(image), device=image.device)
+    loss_image = F.cross_entropy(scale * image @ all_text.T, target)  # which text is mine?
+    loss_text = F.cross_entropy(scale * text @ all_image.T, target)  # which image is mine?
+    return (loss_image + loss_text) / 2

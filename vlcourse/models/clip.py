@@ -1,0 +1,146 @@
+"""CLIP: two towers, one space (Radford et al. 2021, "Learning Transferable Visual Models…")."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlcourse import losses
+from vlcourse.layers import Block
+from vlcourse.models.vit import ViT, ViTConfig
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Shape of the text tower."""
+
+    vocab_size: int = 49408
+    """Number of tokens, start and end of text included; the end of text has the largest id."""
+    context: int = 77
+    """Longest text, in tokens."""
+    width: int = 512
+    """Size of the token vectors."""
+    layers: int = 12
+    """Number of Transformer blocks."""
+    heads: int = 8
+    """Attention heads in each block."""
+    activation: str = "quick_gelu"
+    """Non-linearity of the MLP: gelu or quick_gelu."""
+
+
+@dataclass(frozen=True)
+class CLIPConfig:
+    """Shape of a CLIP: the joint dimension and its two towers."""
+
+    embed: int = 512
+    """Dimension of the joint space."""
+    image: ViTConfig = field(default_factory=ViTConfig)
+    """The image tower."""
+    text: TextConfig = field(default_factory=TextConfig)
+    """The text tower."""
+
+    def build(self) -> CLIP:
+        """A freshly initialised model of this shape."""
+        return CLIP(self)
+
+
+class TextTower(nn.Module):
+    """Causal Transformer; a text's feature is the state at its end-of-text token."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.width = c.width
+        self.token = nn.Embedding(c.vocab_size, c.width)
+        self.positions = nn.Parameter(torch.empty(c.context, c.width))
+        self.blocks = nn.ModuleList(
+            Block(c.width, c.heads, 4 * c.width, c.activation) for _ in range(c.layers)
+        )
+        self.norm_final = nn.LayerNorm(c.width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """CLIP's initialisation (openai/CLIP, ``initialize_parameters``)."""
+        nn.init.normal_(self.token.weight, std=0.02)
+        nn.init.normal_(self.positions, std=0.01)
+        residual_std = self.width**-0.5 * (2 * len(self.blocks)) ** -0.5
+        for block in self.blocks:
+            for linear in (block.attention.q, block.attention.k, block.attention.v):
+                nn.init.normal_(linear.weight, std=self.width**-0.5)
+                nn.init.zeros_(linear.bias)
+            nn.init.normal_(block.attention.out.weight, std=residual_std)
+            nn.init.zeros_(block.attention.out.bias)
+            nn.init.normal_(block.mlp.up.weight, std=(2 * self.width) ** -0.5)
+            nn.init.normal_(block.mlp.down.weight, std=residual_std)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encode texts.
+
+        Args:
+            tokens: (B, L) ids, L ≤ context, each row ending in an end-of-text token and padded
+                with smaller ids. Under a causal mask nothing after the end of text can reach its
+                state, so columns after the batch's last end of text are dropped first.
+
+        Returns:
+            (B, width) features at the end-of-text tokens, before any projection, and
+            ``{"tokens": (B, L', width)}`` after the final norm.
+
+        Raises:
+            ValueError: when a text is longer than the context.
+        """
+        end = tokens.argmax(dim=-1)  # (B,) the end of text has the largest id
+        if not torch.compiler.is_compiling():
+            tokens = tokens[:, : int(end.max()) + 1]
+        length = tokens.shape[1]
+        if length > self.config.context:
+            raise ValueError(
+                f"a text has {length} tokens, this tower takes {self.config.context}: truncate it"
+            )
+        x = self.token(tokens) + self.positions[:length]  # (B, L, D)
+        for block in self.blocks:
+            x = block(x, causal=True)
+        x = self.norm_final(x)
+        rows = torch.arange(len(x), device=x.device)
+        return x[rows, end], {"tokens": x}
+
+
+class CLIP(nn.Module):
+    """An image tower and a text tower whose features meet in one space.
+
+    The temperature is learned as t = log(1/τ), starts at log(1/0.07), and exp(t) is clipped at 100
+    (section 2.5).
+    """
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image = ViT(config.image)
+        self.text = TextTower(config.text)
+        self.image_projection = nn.Linear(self.image.width, config.embed, bias=False)
+        self.text_projection = nn.Linear(self.text.width, config.embed, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        nn.init.normal_(self.image_projection.weight, std=self.image.width**-0.5)
+        nn.init.normal_(self.text_projection.weight, std=self.text.width**-0.5)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised images → (B, embed) embeddings, not L2-normalised."""
+        return self.image_projection(self.image(pixels)[0])
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """(B, L) token ids → (B, embed) embeddings, not L2-normalised."""
+        return self.text_projection(self.text(tokens)[0])
+
+    def scale(self) -> Tensor:
+        """exp(t), the inverse temperature, at most 100."""
+        return self.log_scale.exp().clamp(max=100)
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``{"pixels": (B, 3, S, S), "tokens": (B, L)}`` → ``{"itc": contrastive loss}``."""
+        image = self.encode_image(batch["pixels"])
+        text = self.encode_text(batch["tokens"])
+        return {"itc": losses.itc(image, text, self.scale())}

@@ -1,0 +1,95 @@
+"""CLIP's Vision Transformer tower (Dosovitskiy et al. 2021; Radford et al. 2021, section 2.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from vlcourse.layers import Block
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Shape of a Vision Transformer tower."""
+
+    image_size: int = 224
+    """Height and width of the input, in pixels."""
+    patch_size: int = 32
+    """Height and width of a patch, in pixels; must divide the image size."""
+    width: int = 768
+    """Size of the token vectors."""
+    layers: int = 12
+    """Number of Transformer blocks."""
+    heads: int = 12
+    """Attention heads in each block."""
+    mlp_ratio: float = 4.0
+    """Hidden size of the MLP, in multiples of the width."""
+    activation: str = "quick_gelu"
+    """Non-linearity of the MLP: gelu or quick_gelu."""
+
+    @property
+    def patches(self) -> int:
+        """Number of patches in an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+
+class ViT(nn.Module):
+    """Image → one feature vector, from the class token after ``norm_post``.
+
+    CLIP's changes to the original: no bias in the patch convolution, and an additional LayerNorm
+    before the blocks.
+    """
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        c = config
+        if c.image_size % c.patch_size:
+            raise ValueError(
+                f"image_size {c.image_size} is not a multiple of patch_size {c.patch_size}"
+            )
+        self.config = c
+        self.width = c.width
+        self.patch = nn.Conv2d(3, c.width, c.patch_size, stride=c.patch_size, bias=False)
+        self.class_token = nn.Parameter(torch.empty(c.width))
+        self.positions = nn.Parameter(torch.empty(c.patches + 1, c.width))
+        self.norm_pre = nn.LayerNorm(c.width)
+        self.blocks = nn.ModuleList(
+            Block(c.width, c.heads, int(c.width * c.mlp_ratio), c.activation)
+            for _ in range(c.layers)
+        )
+        self.norm_post = nn.LayerNorm(c.width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """CLIP's initialisation: class token and positions N(0, width^-½)."""
+        std = self.width**-0.5
+        nn.init.normal_(self.class_token, std=std)
+        nn.init.normal_(self.positions, std=std)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Encode images.
+
+        Args:
+            pixels: (B, 3, S, S) normalised images of the configured size.
+
+        Returns:
+            (B, width) features of the class token, before any projection, and the intermediates
+            ``{"tokens": (B, 1 + patches, width)}`` (the blocks' output).
+
+        Raises:
+            ValueError: when the images have another size than the tower was built for.
+        """
+        if pixels.shape[-2:] != (self.config.image_size, self.config.image_size):
+            raise ValueError(
+                f"this tower takes {self.config.image_size} px images, not "
+                f"{pixels.shape[-2]}×{pixels.shape[-1]}: resize them first"
+            )
+        x = rearrange(self.patch(pixels), "b d h w -> b (h w) d")  # (B, patches, D)
+        x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + patches, D)
+        x = self.norm_pre(x + self.positions)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm_post(x[:, 0]), {"tokens": x}
