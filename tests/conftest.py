@@ -1,0 +1,60 @@
+"""What every test relies on: no network, one torch thread each, and the optional shared data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Before any test module imports a Hugging Face library, which reads these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The root of the checkout."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """A folder of real data beside the checkout; ``VLCOURSE_SHARED_DATA`` names another one."""
+    override = os.environ.get("VLCOURSE_SHARED_DATA")
+    folder = Path(override).expanduser() if override else REPO.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real data not found at {folder}; set VLCOURSE_SHARED_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def torch_threads() -> Iterator[None]:
+    """One thread per test process: results repeat, and xdist's workers do not fight over cores."""
+    try:
+        import torch
+    except ImportError:  # doctor's tests must run where torch is broken
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip ``gpu`` tests where torch sees no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA GPU on this machine"))
