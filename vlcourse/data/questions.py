@@ -1,0 +1,124 @@
+"""Questions about a scene, with answers; yes and no come up equally often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from vlcourse.data.facts import (
+    OPPOSITE,
+    Comparison,
+    Count,
+    Fact,
+    HasObject,
+    Object,
+    Relation,
+    Thing,
+    count,
+    related,
+    relations_between,
+)
+from vlcourse.data.splits import COLOURS, SHAPES, hash_int
+
+QUESTION_KINDS: tuple[str, ...] = (
+    "colour",
+    "shape",
+    "count",
+    "existence",
+    "relation",
+    "comparison",
+)
+_PHRASE = {
+    "left of": "to the left of",
+    "right of": "to the right of",
+}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with its answer: a colour, a shape, a number in digits, or "yes" or "no".
+
+    `fact` is what a "yes" asserts, or what the answer to an open question makes true.
+    """
+
+    text: str
+    answer: str
+    kind: str
+    fact: Fact
+
+
+def questions(
+    objects: Sequence[Object], key: int, pairs: tuple[tuple[str, str], ...]
+) -> list[Question]:
+    """Questions of every kind that the scene allows.
+
+    A yes/no question comes either as a pair, one of each answer, or as one whose answer a coin
+    of `key` decided, so the answer cannot be guessed from the words. Only the (colour, shape)
+    `pairs` are named.
+    """
+    asked: list[Question] = []
+
+    def coin(*salt: int) -> bool:
+        return bool(hash_int(key, 31, *salt) >> 40 & 1)
+
+    def yes_no(text: str, kind: str, answer: bool, fact: Fact) -> None:
+        asked.append(Question(text, "yes" if answer else "no", kind, fact))
+
+    for obj in objects:
+        for size in (None, obj.size):
+            if count(objects, Thing(shape=obj.shape, size=size)) == 1:
+                noun = Thing(shape=obj.shape, size=size).noun()
+                fact = HasObject(Thing(obj.colour, obj.shape, size))
+                asked.append(Question(f"what colour is the {noun}?", obj.colour, "colour", fact))
+            if count(objects, Thing(obj.colour, size=size)) == 1:
+                noun = Thing(obj.colour, size=size).noun()
+                fact = HasObject(Thing(obj.colour, obj.shape, size))
+                asked.append(Question(f"what shape is the {noun}?", obj.shape, "shape", fact))
+
+    shape = SHAPES[hash_int(key, 32) % len(SHAPES)]
+    colour = COLOURS[hash_int(key, 33) % len(COLOURS)]
+    counted = [Thing(), Thing(shape=objects[0].shape), Thing(objects[0].colour)]
+    counted += [Thing(shape=shape), Thing(colour)]
+    for thing in dict.fromkeys(counted):
+        n = count(objects, thing)
+        text = f"how many {thing.noun(2)} are there?"
+        asked.append(Question(text, str(n), "count", Count(thing, n)))
+
+    present = [(obj.colour, obj.shape) for obj in objects]
+    absent = [pair for pair in pairs if pair not in present]
+    # Half of the absent pairs share a colour or a shape with an object that is there.
+    near = [p for p in absent if any(p[0] == q[0] or p[1] == q[1] for q in present)]
+    for i, pair in enumerate(present):
+        others = near if coin(i, 3) else absent
+        other = others[hash_int(key, 34, i) % len(others)]
+        absent, near = ([p for p in pool if p != other] for pool in (absent, near))
+        here, not_here = HasObject(Thing(*pair)), HasObject(Thing(*other))
+        yes_no(f"is there {here.thing}?", "existence", True, here)
+        yes_no(f"is there {not_here.thing}?", "existence", False, not_here)
+
+    for i, (first, second) in enumerate(combinations(objects, 2)):
+        a, b = (first, second) if coin(i, 0) else (second, first)
+        named = [Thing(obj.colour, obj.shape) for obj in (a, b)]
+        the_a, the_b = (f"the {thing.noun()}" for thing in named)
+        for j, true in enumerate(relations_between(a, b)):
+            if true in OPPOSITE:
+                asks = true if coin(i, 1, j) else OPPOSITE[true]
+                text = f"is {the_a} {_PHRASE.get(asks, asks)} {the_b}?"
+                yes_no(text, "relation", asks == true, Relation(named[0], asks, named[1]))
+        bigger = related(a, "bigger than", b)
+        if bigger or related(b, "bigger than", a):
+            bigger_fact = Relation(named[0], "bigger than", named[1])
+            yes_no(f"is {the_a} bigger than {the_b}?", "comparison", bigger, bigger_fact)
+
+    shapes = [Thing(shape=s) for s in dict.fromkeys([*(s for _, s in present), *SHAPES])]
+    colours = [Thing(c) for c in dict.fromkeys([*(c for c, _ in present), *COLOURS])]
+    for i, words in enumerate((shapes, colours)):
+        # One that is there against any other, of which there may be none.
+        x, y = words[0], words[1 + hash_int(key, 35, i) % (len(words) - 1)]
+        if count(objects, x) != count(objects, y):
+            x, y = (x, y) if coin(i, 2) else (y, x)
+            more = count(objects, x) > count(objects, y)
+            text = f"are there more {x.noun(2)} than {y.noun(2)}?"
+            yes_no(text, "comparison", more, Comparison(x, "more", y))
+    return asked
