@@ -1,0 +1,296 @@
+"""The claims ledger: the paper's number, the one measured here with its interval, and a verdict.
+
+A verdict is computed by the claim's rule from the measurement, each time it is shown; what stands
+under ``data/claims/`` is the measurement alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from vlcourse import paths
+from vlcourse.teach import is_quick
+
+Word = Literal["holds", "does not show here", "fails"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The word, and the reason (required for "does not show here")."""
+
+    word: Word
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.word == "does not show here" and not self.reason:
+            raise ValueError("the verdict 'does not show here' needs a reason")
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.reason}" if self.reason else self.word
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What an experiment returns: the number, its interval, and what made it.
+
+    ``low``, ``high``: the ends of the interval, over ``seeds`` (at least 3) or over ``bootstrap``
+    resamples of the test set. ``others``: further numbers that the rule needs; ``figure``: the data
+    of the lecture's plot.
+    """
+
+    measured: float
+    low: float | None = None
+    high: float | None = None
+    seeds: tuple[int, ...] = ()
+    bootstrap: int = 0
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
+    figure: Mapping[str, Any] = field(default_factory=dict)
+
+    def judged_by(self) -> str | None:
+        """Why this measurement cannot be judged, in words; None when it can."""
+        if self.low is None or self.high is None:
+            return "it has no interval: give low and high"
+        if not all(math.isfinite(v) for v in (self.measured, self.low, self.high)):
+            return "its numbers are not all finite"
+        if not self.low <= self.measured <= self.high:
+            return f"{self.measured} lies outside its interval {self.low} to {self.high}"
+        if len(set(self.seeds)) < 3 and self.bootstrap < 100:
+            return "its interval rests on fewer than 3 seeds and on fewer than 100 resamples"
+        return None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One headline claim. ``experiment``: "module:function", which returns a `Measurement`."""
+
+    id: str
+    statement: str
+    paper: str  # the paper's number, and where it stands
+    metric: str
+    unit: str  # "%" shows fractions times 100
+    experiment: str
+    rule: Callable[[Measurement], Verdict]
+
+
+def _over_chance(chance: float, times: float, why_not: str) -> Callable[[Measurement], Verdict]:
+    """Holds when the interval lies above ``times`` × chance; fails when it reaches chance."""
+
+    def rule(m: Measurement) -> Verdict:
+        assert m.low is not None
+        if m.low > times * chance:
+            return Verdict("holds")
+        if m.low <= chance:
+            return Verdict("fails", f"no better than chance, {chance:.1%}")
+        return Verdict("does not show here", why_not)
+
+    return rule
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="clip.zero_shot",
+        statement="names classes it never saw, without labels",
+        paper="ImageNet 76.2 % zero-shot, like a supervised ResNet-50 [paper, 3.1]",
+        metric="accuracy on held-out colour × shape pairs, chance 1/48",
+        unit="%",
+        experiment="vlcourse.teach.experiments.clip:zero_shot",
+        rule=_over_chance(1 / 48, 10, "above chance, but below ten times chance"),
+    ),
+    Claim(
+        id="clip.real",
+        statement="learns from real photos too",
+        paper="— (the paper trains on 400 million pairs from the web [paper, 2.2])",
+        metric="accuracy on CIFAR-10 photos, trained with template captions, chance 1/10",
+        unit="%",
+        experiment="vlcourse.teach.experiments.clip:real_photos",
+        rule=_over_chance(1 / 10, 2, "above chance, but below twice chance"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the ledger. ``verdict`` is None where nothing was judged, and ``note`` says why."""
+
+    claim: Claim
+    result: Measurement | None
+    verdict: Verdict | None
+    note: str = ""
+
+    def number(self) -> str:
+        """The measured number with its interval and unit, or a dash."""
+        if self.result is None:
+            return "—"
+        m, unit = self.result, self.claim.unit
+        text = _format(m.measured, unit)
+        if m.low is not None and m.high is not None:
+            text += f" ({_format(m.low, unit)} to {_format(m.high, unit)})"
+        return f"{text} {unit}".strip()
+
+    def __str__(self) -> str:
+        said = str(self.verdict) if self.verdict else self.note
+        return f"{self.claim.id}: {self.claim.metric}: {self.number()}: {said}"
+
+
+def _format(value: float, unit: str) -> str:
+    return f"{100 * value:.1f}" if unit == "%" else f"{value:.3g}"
+
+
+def get(id: str) -> Claim:
+    """The claim ``id``; KeyError with the nearest match when there is none."""
+    known = {claim.id: claim for claim in CLAIMS}
+    if id in known:
+        return known[id]
+    near = difflib.get_close_matches(id, list(known), n=1, cutoff=0.5)
+    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise KeyError(f"there is no claim {id!r}; {advice}")
+
+
+def judge(id: str, result: Measurement) -> Row:
+    """The row of a full measurement. Raises ValueError when it cannot be judged."""
+    entry = get(id)
+    if problem := result.judged_by():
+        raise ValueError(f"claim {id}: the measurement cannot be judged: {problem}")
+    return Row(entry, result, entry.rule(result))
+
+
+def claim(
+    id: str,
+    measured: float,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    seeds: Iterable[int] = (),
+    bootstrap: int = 0,
+    **others: float,
+) -> Row:
+    """Print and return the row of a number measured live; in quick mode it is not judged.
+
+    ``seeds`` (3 or more) or ``bootstrap`` (number of resamples) say what the interval rests on. A
+    number that lacks its interval raises ValueError, except in quick mode.
+    """
+    result = Measurement(float(measured), low, high, tuple(seeds), bootstrap, others=others)
+    row = Row(get(id), result, None, "short run, not judged") if is_quick() else judge(id, result)
+    print(row)
+    return row
+
+
+def run(ids: Iterable[str] | None = None, folder: Path | None = None) -> list[Row]:
+    """Run the experiments of ``ids`` (all by default) in full and store each result. A line each.
+
+    Raises RuntimeError in quick mode: a short run is never stored.
+    """
+    if is_quick():
+        raise RuntimeError("claims are measured in full: unset VLCOURSE_QUICK first")
+    entries = [get(id) for id in ids] if ids is not None else list(CLAIMS)
+    rows = []
+    for n, entry in enumerate(entries, start=1):
+        print(f"[{n}/{len(entries)}] {entry.id} …", flush=True)
+        module, function = entry.experiment.split(":")
+        start = time.perf_counter()
+        result: Measurement = getattr(importlib.import_module(module), function)()
+        row = judge(entry.id, result)
+        store(entry.id, result, time.perf_counter() - start, folder)
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def store(id: str, result: Measurement, seconds: float, folder: Path | None = None) -> Path:
+    """Write ``<folder>/<id>.json`` (data/claims by default), without date and verdict; its path."""
+    path = (folder or paths.claims_dir()) / f"{get(id).id}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "id": id,
+        **asdict(result),
+        "seconds": round(seconds, 1),
+        "versions": versions(),
+    }
+    _write(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return path
+
+
+def load_results(folder: Path | None = None) -> dict[str, Measurement]:
+    """The stored results by claim. Raises ValueError on a file that is broken or not of a claim."""
+    results = {}
+    for path in sorted((folder or paths.claims_dir()).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.pop("id") != path.stem:
+                raise ValueError("the id inside is another one")
+            get(path.stem)
+            names = Measurement.__dataclass_fields__
+            fields = {k: v for k, v in content.items() if k in names}
+            results[path.stem] = Measurement(**{**fields, "seeds": tuple(fields["seeds"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not the result of a claim: {error}") from error
+    return results
+
+
+def ledger_rows(ids: Iterable[str] | None = None, folder: Path | None = None) -> list[Row]:
+    """A row for every claim (or for ``ids``), judged now from the stored measurements."""
+    results = load_results(folder)
+    entries = [get(id) for id in ids] if ids is not None else list(CLAIMS)
+    return [
+        judge(entry.id, results[entry.id])
+        if entry.id in results
+        else Row(entry, None, None, "not measured yet")
+        for entry in entries
+    ]
+
+
+def ledger_markdown(ids: Iterable[str] | None = None, folder: Path | None = None) -> str:
+    """The ledger as a Markdown table."""
+    lines = ["| claim | the paper | measured here | verdict |", "|---|---|---|---|"]
+    for row in ledger_rows(ids, folder):
+        said = str(row.verdict) if row.verdict else row.note
+        measured = row.number() if row.result is None else f"{row.number()}, {row.claim.metric}"
+        cells = [f"`{row.claim.id}` {row.claim.statement}", row.claim.paper, measured, said]
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def rewrite_block(path: Path, name: str, text: str) -> bool:
+    """Replace what stands between ``<!-- BEGIN name -->`` and ``<!-- END name -->``.
+
+    True if that changed the file. Raises ValueError unless it holds each marker
+    once, in this order.
+    """
+    begin, end = f"<!-- BEGIN {name} -->", f"<!-- END {name} -->"
+    old = path.read_text(encoding="utf-8")
+    if old.count(begin) != 1 or old.count(end) != 1 or old.index(begin) > old.index(end):
+        raise ValueError(f"{path} must hold {begin} and then {end}, once each")
+    head, rest = old.split(begin)
+    new = f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}"
+    if new != old:
+        _write(path, new)
+    return new != old
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that the numbers rest on."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "numpy", "transformers", "vlcourse"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,240 @@
+"""``@exercise("clip.itc_loss")``: check the student's code, say one line, go on with what works.
+
+The line starts with ✓ (right), ✗ (wrong: what, and a hint; each further failing attempt in the same
+session adds a hint) or ☐ (not attempted). The decorator returns the student's function when it
+passes, otherwise the reference, so a lecture always runs to its end.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import functools
+import importlib
+import inspect
+import os
+import pkgutil
+import random
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from vlcourse.teach import checks, explain
+from vlcourse.teach.checks import CheckFailed, NotAttempted
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A typical wrong answer; ``hint`` must be part of the line it is refused with."""
+
+    name: str
+    function: Any
+    hint: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise. ``check(candidate)`` raises `CheckFailed`; ``hints`` go from vague to plain."""
+
+    id: str
+    title: str
+    minutes: int
+    difficulty: int  # 1 easy, 2 needs thought, 3 hard
+    reference: Any
+    check: Callable[[Any], None]
+    hints: tuple[str, ...]
+    wrong: tuple[Wrong, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the checks said: ``what`` is wrong and the ladder of hints, most specific first."""
+
+    status: Literal["passed", "failed", "blank"]
+    what: str = ""
+    hints: tuple[str, ...] = ()
+
+
+_failures: dict[str, int] = {}  # failing attempts in this session, by exercise
+
+
+def exercise(id: str) -> Callable[[Any], Any]:
+    """Decorate a function or a class with the exercise's ``id``.
+
+    Prints one line. Returns the decorated object if it passes the checks, else the reference.
+    Raises KeyError, with the nearest match, on an unknown id.
+    """
+    entry = find(id)
+
+    def decorate(candidate: Any) -> Any:
+        outcome = attempt(entry, candidate)
+        if outcome.status == "failed":
+            _failures[id] = _failures.get(id, 0) + 1
+        print(line(entry, outcome, _failures.get(id, 1)))
+        return candidate if outcome.status == "passed" else entry.reference
+
+    return decorate
+
+
+def find(id: str) -> Exercise:
+    """The exercise ``id`` ("topic.name"); KeyError with the nearest match when there is none."""
+    topic = id.split(".")[0]
+    if topic in topics():
+        for entry in load(topic):
+            if entry.id == id:
+                return entry
+    known = [entry.id for name in topics() for entry in load(name)]
+    near = difflib.get_close_matches(id, known, n=1, cutoff=0.5)
+    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise KeyError(f"there is no exercise {id!r}; {advice}")
+
+
+def topics() -> list[str]:
+    """Names of the modules of `vlcourse.teach.checks`."""
+    return sorted(module.name for module in pkgutil.iter_modules(checks.__path__))
+
+
+def load(topic: str) -> tuple[Exercise, ...]:
+    """The exercises of one topic."""
+    entries: tuple[Exercise, ...] = importlib.import_module(f"{checks.__name__}.{topic}").EXERCISES
+    return entries
+
+
+def line(entry: Exercise, outcome: Outcome, attempts: int = 1) -> str:
+    """The line that `exercise` prints; the n-th failing attempt shows the first n hints."""
+    if outcome.status == "passed":
+        return f"✓ {entry.id}: right, going on with your version"
+    if outcome.status == "blank":
+        return f"☐ {entry.id}: not attempted yet, going on with the reference"
+    parts = [f"✗ {entry.id}: {outcome.what.rstrip('.')}."]
+    shown = outcome.hints[: max(attempts, 1)]
+    parts += [f"Hint {n}: {hint}" for n, hint in enumerate(shown, start=1)]
+    return " ".join(parts)
+
+
+def attempt(entry: Exercise, candidate: Any) -> Outcome:
+    """Run the checks on ``candidate`` without printing; random and global state stay untouched."""
+    codes = _codes(candidate)
+    if _is_blank(candidate):
+        return Outcome("blank")
+    with _isolated():
+        try:
+            entry.check(candidate if inspect.isclass(candidate) else _watched(candidate))
+        except NotAttempted:
+            return Outcome("blank")
+        except CheckFailed as failed:
+            hints = dict.fromkeys([failed.hint, *entry.hints])
+            return Outcome("failed", failed.what, tuple(h for h in hints if h))
+        except (Exception, SystemExit) as error:
+            if isinstance(error, NotImplementedError) and explain.raised_in(error, codes):
+                return Outcome("blank")
+            where = explain.line_of(error, codes)
+            said = explain.words(error)
+            if where:
+                return Outcome("failed", f"your code stops at {where}: {said}", entry.hints)
+            return Outcome("failed", f"the check could not use your answer: {said}", entry.hints)
+    return Outcome("passed")
+
+
+def _watched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, telling a forgotten ``return`` and a blank from an answer."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if result is Ellipsis or (result is None and _returns_something(function)):
+            raise NotAttempted
+        if result is None:
+            raise CheckFailed("your function ends without `return`", "Return what you computed.")
+        return result
+
+    return call
+
+
+def _functions(candidate: Any) -> list[Any]:
+    members = list(vars(candidate).values()) if inspect.isclass(candidate) else [candidate]
+    plain = [m.__func__ if isinstance(m, (staticmethod, classmethod)) else m for m in members]
+    plain = [m.fget if isinstance(m, property) else m for m in plain]
+    return [f for m in plain if inspect.isfunction(f := inspect.unwrap(m) if callable(m) else m)]
+
+
+def _codes(candidate: Any) -> set[CodeType]:
+    found: set[CodeType] = set()
+    waiting = [function.__code__ for function in _functions(candidate)]
+    while waiting:
+        code = waiting.pop()
+        found.add(code)
+        waiting += [const for const in code.co_consts if isinstance(const, CodeType)]
+    return found
+
+
+def _tree(function: Any) -> ast.FunctionDef | None:
+    try:
+        node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError):  # no source, or a lambda inside a call
+        return None
+    return node if isinstance(node, ast.FunctionDef) else None
+
+
+def _is_blank(candidate: Any) -> bool:
+    """True when a body (of a class: that of any method) is only a docstring or ``...``."""
+    for function in _functions(candidate):
+        tree = _tree(function)
+        if tree is not None and all(
+            isinstance(s, ast.Pass)
+            or (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))
+            for s in tree.body
+        ):
+            return True
+    return False
+
+
+def _returns_something(function: Any) -> bool:
+    """True when the source has a ``return``, or cannot be read: None is then on purpose."""
+    tree = _tree(inspect.unwrap(function))
+    return tree is None or any(isinstance(node, ast.Return) for node in ast.walk(tree))
+
+
+@contextlib.contextmanager
+def _isolated() -> Iterator[None]:
+    """Fixed seeds inside; every random generator and global switch as before outside."""
+    python, numpy_state, environment = random.getstate(), np.random.get_state(), dict(os.environ)
+    dtype, grad, threads = (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+    )
+    device, deterministic = (
+        torch.get_default_device(),
+        torch.are_deterministic_algorithms_enabled(),
+    )
+    folder = os.getcwd()
+    try:
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            random.seed(0)
+            np.random.seed(0)
+            torch.manual_seed(0)
+            with torch.enable_grad():
+                yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_state)
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.use_deterministic_algorithms(deterministic)
+        if dict(os.environ) != environment:
+            os.environ.clear()
+            os.environ.update(environment)
+        os.chdir(folder)

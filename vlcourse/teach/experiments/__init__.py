@@ -1,0 +1,1 @@
+"""The full experiments behind the claims ledger, one module a lecture."""
