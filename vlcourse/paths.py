@@ -49,3 +49,17 @@ def cache_dir() -> Path:
 def runs_dir() -> Path:
     """Where ``vlcourse train`` puts its runs: ``runs/`` under the current folder."""
     return Path("runs")
+
+
+def data_folders() -> list[Path]:
+    """Where photos and videos that the course does not ship are looked for, in this order."""
+    folders = [data_dir(), cache_dir(), root().parent / "shared" / "data"]
+    if override := os.environ.get("VLCOURSE_SHARED_DATA"):
+        folders.insert(0, Path(override).expanduser())
+    return folders
+
+
+def find_data(name: str) -> Path | None:
+    """The folder ``name`` (such as "cifar10") in the first data folder that has it, or None."""
+    found = (folder / name for folder in data_folders())
+    return next((path for path in found if path.is_dir()), None)

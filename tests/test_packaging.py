@@ -1,0 +1,158 @@
+"""One truth about versions, a light import, and no need of a network after set-up."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import textwrap
+import time
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+
+def project(repo: Path) -> dict:
+    return tomllib.loads((repo / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def ranges(repo: Path) -> dict[str, SpecifierSet]:
+    """{name: range} of the base and dev dependencies in pyproject.toml."""
+    table = project(repo)
+    lines = table["dependencies"] + table["optional-dependencies"]["dev"]
+    return {canonicalize_name(r.name): r.specifier for r in map(Requirement, lines)}
+
+
+def pins(text: str) -> dict[str, str]:
+    """{name: version} of every name==version in a constraints or environment file."""
+    found = re.findall(r"^(?: *- )?([\w.-]+)==(\S+)$", text, re.MULTILINE)
+    assert len(found) == len({canonicalize_name(name) for name, _ in found}), "pinned twice"
+    return {canonicalize_name(name): version for name, version in found}
+
+
+def test_constraints_lie_in_the_ranges(repo: Path) -> None:
+    fixed = pins((repo / "constraints.txt").read_text("utf-8"))
+    for name, allowed in ranges(repo).items():
+        assert name in fixed, f"{name} has no line in constraints.txt"
+        assert allowed.contains(fixed[name]), f"{name}=={fixed[name]} is outside {allowed}"
+        assert any(s.operator == ">=" for s in allowed), f"{name} has no lower bound"
+
+
+def test_environment_yml_says_the_same(repo: Path) -> None:
+    text = (repo / "environment.yml").read_text("utf-8")
+    fixed, conda = pins((repo / "constraints.txt").read_text("utf-8")), pins(text)
+    assert conda == {name: fixed[name] for name in ranges(repo)}
+    python = re.search(r"- python (\S+)$", text, re.MULTILINE)
+    assert python and SpecifierSet(python[1]) == SpecifierSet(project(repo)["requires-python"])
+    assert "- --constraint constraints.txt" in text and "- --editable ." in text
+
+
+def test_constraints_work_on_every_system(repo: Path) -> None:
+    fixed = pins((repo / "constraints.txt").read_text("utf-8"))
+    assert not [n for n in fixed if n.startswith(("nvidia-", "cuda-")) or n == "triton"]
+    assert not [v for v in fixed.values() if "+" in v], "a local version exists on one machine only"
+
+
+def test_torch_and_torchvision_are_a_known_pair(repo: Path) -> None:
+    fixed = pins((repo / "constraints.txt").read_text("utf-8"))
+    assert (fixed["torch"][:5], fixed["torchvision"][:5]) == ("2.15.", "0.29.")
+
+
+# Programs and plug-ins: used, but never imported by our code (tensorboard: torch imports it).
+PROGRAMS = {"tensorboard", "jupyterlab", "ipywidgets", "pytest-xdist", "nbval", "ruff", "mypy"}
+
+
+def imported(repo: Path, *folders: str) -> set[str]:
+    """The distributions that the Python files below ``folders`` import."""
+    names = set()
+    for file in (path for folder in folders for path in (repo / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                names.add(node.module.split(".")[0])
+    owners = packages_distributions()
+    found = {owners[name][0] for name in names - set(sys.stdlib_module_names) if name in owners}
+    return {canonicalize_name(name) for name in found} - {"vlcourse"}
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_used(repo: Path) -> None:
+    table = project(repo)
+    base = {canonicalize_name(Requirement(line).name) for line in table["dependencies"]}
+    dev = set(ranges(repo)) - base
+    assert imported(repo, "vlcourse", "lectures") - base == set(), "imported, not declared"
+    assert imported(repo, "tests", "benchmarks") - base - dev == set(), "imported, not declared"
+    unused = base - imported(repo, "vlcourse", "lectures") - PROGRAMS
+    assert unused == set(), "declared, but no lecture or module imports it"
+    assert dev - imported(repo, "tests", "benchmarks") - PROGRAMS == set(), "declared, not used"
+
+
+def seconds(code: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def test_import_is_light() -> None:
+    ours, torchs = [], []
+    for _ in range(3):  # alternate, so that a busy moment hits both
+        ours.append(seconds("import vlcourse, vlcourse.cli, vlcourse.paths"))
+        torchs.append(seconds("import torch, torchvision"))
+    assert statistics.median(ours) <= 1.2 * statistics.median(torchs)
+
+
+@pytest.mark.parametrize("module", ["vlcourse", "vlcourse.cli", "vlcourse.doctor"])
+def test_import_brings_in_nothing_heavy(module: str) -> None:
+    heavy = ("torch", "numpy", "matplotlib", "transformers", "datasets", "IPython", "PIL")
+    code = f"import sys, {module}; print([n for n in {heavy} if n in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def without_network(tmp_path: Path) -> tuple[list[str], dict[str, str]]:
+    """A command prefix and an environment in which nothing reaches another machine."""
+    for prefix in (["unshare", "-n"], ["unshare", "-rn"]):
+        if (
+            shutil.which("unshare")
+            and not subprocess.run([*prefix, "true"], capture_output=True).returncode
+        ):
+            return prefix, {}
+    guard = """
+        import socket
+        connect = socket.socket.connect
+        def local_only(self, address):
+            host = address[0] if isinstance(address, tuple) else "127.0.0.1"
+            if host not in ("127.0.0.1", "::1", "localhost"):
+                raise OSError(f"the network is cut: {address}")
+            return connect(self, address)
+        socket.socket.connect = local_only
+    """
+    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(guard))
+    return [], {"PYTHONPATH": str(tmp_path)}
+
+
+MODULES = """
+import importlib, pkgutil, vlcourse
+for module in pkgutil.walk_packages(vlcourse.__path__, "vlcourse."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+@pytest.mark.parametrize("command", [["-c", MODULES], ["-m", "vlcourse", "doctor"]])
+def test_everything_imports_with_the_network_cut(command: list[str], tmp_path: Path) -> None:
+    prefix, extra = without_network(tmp_path)
+    # No HF_* switches here: the code itself must not ask the network at import.
+    kept = {k: v for k, v in os.environ.items() if not k.endswith("_OFFLINE")}
+    run = [*prefix, sys.executable, *command]
+    done = subprocess.run(run, env=kept | extra, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,304 @@
+"""The ``vlcourse`` command: a thin layer over the library, one function a subcommand.
+
+Only the standard library is imported up here, so that ``vlcourse doctor`` and ``--help`` work in an
+environment where torch does not, and at once where it does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from vlcourse import __version__, paths
+
+if TYPE_CHECKING:
+    from vlcourse.recipes import Recipe
+
+
+class UsageError(ValueError):
+    """A command that cannot be carried out as it was typed."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is one sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"vlcourse: {message}; see: {self.prog} --help\n")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code. 2: refused, with one sentence on stderr."""
+    for stream in (sys.stdout, sys.stderr):  # a console without ✓ or Chinese shows ? and goes on
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    # argparse cannot mix free words with options in any order, so it parses the options and the
+    # commands that take words get what is left.
+    parser = build_parser()
+    args, words = parser.parse_known_args(argv)
+    refused = [word for word in words if word.startswith("-") or not args.takes_words]
+    if refused:
+        args.parser.error(f"unknown argument {refused[0]!r}")
+    args.words = words
+    try:
+        code = args.run(args) or 0
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt as stopped:
+        print(f"vlcourse: {stopped or 'stopped'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has gone; say nothing at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        sentence = expected(error)
+        if sentence is None:
+            raise
+        print(f"vlcourse: {sentence}", file=sys.stderr)
+        return 2
+
+
+def expected(error: Exception) -> str | None:
+    """The sentence for an error that a user can cause and cure; None for a bug, which is shown."""
+    if type(error).__module__.split(".")[0] == "vlcourse":
+        return str(error.args[0]) if error.args else str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or 'cannot be used'}"
+    if isinstance(error, FileNotFoundError):
+        return str(error)
+    if isinstance(error, ImportError) and not (error.name or "").startswith("vlcourse"):
+        return f"a package is missing or broken ({error}); run: vlcourse doctor"
+    return None
+
+
+def build_parser() -> Parser:
+    """The parser of every subcommand; ``run`` is the function that does the work."""
+    text = "Multimodal foundation models, understood by building them."
+    parser = Parser(prog="vlcourse", description=text)
+    parser.add_argument("--version", action="version", version=f"vlcourse {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+
+    sub = commands.add_parser("course", help="write the whole course as pages to read")
+    sub.add_argument("--out", type=Path, default=Path("build"), help="folder (default: build)")
+    sub.set_defaults(run=course)
+
+    sub = commands.add_parser("lab", help="open JupyterLab on the notebooks")
+    sub.usage = "vlcourse lab [FOLDER] [--port N] [--no-browser]"
+    sub.add_argument("--port", type=int, default=8888, help="first port to try (default: 8888)")
+    sub.add_argument("--no-browser", action="store_true", help="print the address only")
+    sub.set_defaults(run=lab, takes_words=True)
+
+    sub = commands.add_parser("train", help="train a recipe", add_help=False)
+    sub.add_argument("-h", "--help", action="store_true", dest="show_help")
+    sub.add_argument("--out", type=Path)
+    sub.add_argument("--fresh", action="store_true")
+    sub.set_defaults(run=train, takes_words=True)
+
+    sub = commands.add_parser("eval", help="print the metrics of a trained model")
+    sub.usage = "vlcourse eval RECIPE [key=value ...] [--checkpoint DIR]"
+    sub.add_argument("--checkpoint", type=Path, help="a run, or one of its step-… or best folders")
+    sub.set_defaults(run=evaluate, takes_words=True)
+
+    sub = commands.add_parser("checkpoints", help="train and store the shipped toy models")
+    sub.usage = "vlcourse checkpoints [RECIPE ...]"
+    sub.set_defaults(run=checkpoints, takes_words=True)
+
+    sub = commands.add_parser("claims", help="run the experiments behind the claims table")
+    sub.usage = "vlcourse claims [ID ...] [--show] [--readme]"
+    sub.add_argument("--show", action="store_true", help="print the stored table and run nothing")
+    sub.add_argument("--readme", action="store_true", help="put the table into README.md")
+    sub.set_defaults(run=claims, takes_words=True)
+
+    sub = commands.add_parser("build", help="build notebooks/ and solutions/ from lectures/")
+    sub.usage = "vlcourse build [LECTURE ...] [--check] [--force]"
+    sub.add_argument("--check", action="store_true", help="only say what is stale or wrong")
+    sub.add_argument("--force", action="store_true", help="build what is up to date too")
+    sub.set_defaults(run=build, takes_words=True)
+
+    sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
+    sub.set_defaults(run=doctor)
+
+    for sub in commands.choices.values():
+        sub.allow_abbrev = False
+        sub.set_defaults(parser=sub, takes_words=bool(sub.get_default("takes_words")))
+    return parser
+
+
+def course(args: argparse.Namespace) -> None:
+    need_lectures()
+    from vlcourse.teach import build
+
+    build.course(out=args.out)
+
+
+def lab(args: argparse.Namespace) -> int:
+    """JupyterLab on the loopback address, without its news and update requests."""
+    if not args.words:
+        need_lectures()
+    words = args.words or [str(paths.root() / "notebooks")]
+    folder = Path(words[0])
+    if len(words) > 1 or not folder.is_dir():
+        raise UsageError(f"{words[-1]}: not a folder; lab opens one folder of notebooks")
+    command = [sys.executable, "-m", "jupyterlab", str(folder)]
+    command += ["--ServerApp.ip=127.0.0.1", f"--ServerApp.port={args.port}"]
+    command += ["--LabApp.news_url=None"]
+    command += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command += ["--LabApp.extension_manager=readonly"]
+    if args.no_browser:
+        command.append("--no-browser")
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # in a container; Jupyter refuses root otherwise
+        command.append("--allow-root")
+    return subprocess.call(command)
+
+
+def train(args: argparse.Namespace) -> None:
+    if not args.words:
+        if not args.show_help:
+            raise UsageError("which recipe? vlcourse train --help lists them")
+        print_train_help()
+        return
+    recipe = find_recipe(args.words)
+    if args.show_help:
+        print_recipe(recipe)
+        return
+    from vlcourse import engine
+
+    result = engine.train_recipe(recipe, out=args.out, resume=not args.fresh)
+    if os.environ.get("RANK", "0") == "0":  # under torchrun, once
+        print_metrics(result.metrics)
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure the shipped model of a recipe, or the weights in ``--checkpoint``."""
+    if not args.words:
+        raise UsageError("which recipe? vlcourse train --help lists them")
+    recipe = find_recipe(args.words)
+    from vlcourse import checkpoint, zoo
+
+    if args.checkpoint is None:
+        if recipe.model != find_recipe(args.words[:1]).model:
+            raise UsageError("a changed model has no shipped weights; name them with --checkpoint")
+        model = zoo.load(recipe.name)
+    else:
+        folder = args.checkpoint
+        steps = [path for _, path in checkpoint.checkpoints(folder)]
+        places = [folder, folder / "best", *reversed(steps)]
+        found = [path for path in places if (path / "model.safetensors").is_file()]
+        model = recipe.build_model()
+        checkpoint.load_weights(model, found[0] if found else folder)
+        print(f"weights: {found[0]}", file=sys.stderr)
+    print_metrics(recipe.evaluator()(model.eval()))
+
+
+def checkpoints(args: argparse.Namespace) -> None:
+    """Publish the named recipes, or all shipped ones; names are checked before the first run."""
+    from vlcourse import zoo
+    from vlcourse.recipes import SHIPPED
+
+    for name in [find_recipe([word]).name for word in args.words or SHIPPED]:
+        print(f"{name}: {zoo.publish(name)}")
+
+
+def claims(args: argparse.Namespace) -> None:
+    """Run the named claims, or all; with a flag, only show or store what is already measured."""
+    from vlcourse.teach import claims as ledger
+
+    known = [claim.id for claim in ledger.CLAIMS]
+    for name in args.words:
+        if name not in known:
+            raise UsageError(nearest("claim", name, known))
+    if not args.show and not args.readme:
+        ledger.run(args.words or None)
+    if args.show:
+        print(ledger.ledger_markdown(args.words or None))
+    if args.readme:
+        file = paths.root() / "README.md"
+        try:
+            changed = ledger.rewrite_block(file, "claims", ledger.ledger_markdown())
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        print(f"{file}: {'the claims table is new' if changed else 'nothing to change'}")
+
+
+def build(args: argparse.Namespace) -> int:
+    need_lectures()
+    from vlcourse.teach import build as builder
+
+    names = args.words or None
+    if not args.check:
+        builder.build(names, force=args.force)
+        return 0
+    problems = builder.check(names)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from vlcourse import doctor as examiner
+
+    return examiner.main()
+
+
+def need_lectures() -> None:
+    """Refuse, in one sentence, what an installed package without its lectures cannot do."""
+    if not paths.in_checkout():
+        address = "https://github.com/vlcourse/vlcourse"
+        raise UsageError(f"the lectures are not here; clone {address} and run this inside it")
+
+
+def nearest(kind: str, name: str, known: Collection[str]) -> str:
+    """The sentence that refuses an unknown name."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    return f"there is no {kind} {name!r}; {hint}"
+
+
+def find_recipe(words: list[str]) -> Recipe:
+    """The recipe named by the first word, changed by the key=value words after it."""
+    from vlcourse import overrides
+    from vlcourse.recipes import RECIPES
+
+    name, *changes = words
+    if name not in RECIPES:
+        raise UsageError(nearest("recipe", name, RECIPES))
+    return overrides.apply(RECIPES[name], changes)
+
+
+def print_train_help() -> None:
+    from vlcourse.recipes import RECIPES
+
+    print("usage: vlcourse train RECIPE [key=value ...] [--out DIR] [--fresh]\n")
+    print("  --out DIR   folder of the run (default: runs/RECIPE); an unfinished run goes on there")
+    print("  --fresh     begin again, even if the folder holds an unfinished run\n")
+    print("recipes:")
+    for name, recipe in RECIPES.items():
+        print(
+            textwrap.fill(
+                recipe.doc, 96, initial_indent=f"  {name:<24}", subsequent_indent=" " * 26
+            )
+        )
+    print("\nvlcourse train RECIPE --help shows every key that can be changed.")
+
+
+def print_recipe(recipe: Recipe) -> None:
+    from vlcourse import overrides
+
+    print(f"usage: vlcourse train {recipe.name} [key=value ...] [--out DIR] [--fresh]\n")
+    print(textwrap.fill(recipe.doc, 96))
+    for row in overrides.describe(recipe):
+        if "." not in row.key:  # the recipe's own name and doc
+            continue
+        print(f"\n  {row.key}={row.value}   ({row.type})")
+        print(textwrap.indent(textwrap.fill(row.doc, 90), " " * 6))
+
+
+def print_metrics(metrics: dict[str, float]) -> None:
+    for name, value in metrics.items():
+        print(f"{name:<32} {value:.4f}")
