@@ -26,12 +26,19 @@ class Attention(nn.Module):
     share, freeze and adapt them one by one.
 
     Args:
-        width: size D of the input and of the output.
+        width: size D of the input.
         heads: number of heads; must divide ``width``.
         context_width: size of the context's vectors for cross-attention (default ``width``).
+        out_width: size of the output (default ``width``).
     """
 
-    def __init__(self, width: int, heads: int, context_width: int | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        context_width: int | None = None,
+        out_width: int | None = None,
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads: change one of them")
@@ -39,7 +46,7 @@ class Attention(nn.Module):
         self.q = nn.Linear(width, width)
         self.k = nn.Linear(context_width or width, width)
         self.v = nn.Linear(context_width or width, width)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, out_width or width)
 
     def forward(
         self,
@@ -57,7 +64,7 @@ class Attention(nn.Module):
             causal: position i sees positions up to i. Faster than the same mask.
 
         Returns:
-            (B, L, D).
+            (B, L, D), or (B, L, out_width).
         """
         source = x if context is None else context
         q, k, v = (

@@ -206,6 +206,23 @@ class ByteBPE:
         return cls(merges)
 
 
+TOY_VOCAB = 721  # size of the vocabulary that train_toy() gives
+
+
+def train_toy() -> ByteBPE:
+    """Learn the toy tokenizer anew: 20,000 captions of the toy world and CIFAR-10's class names.
+
+    Merging goes on until each of these words is one token; any other text falls back to bytes.
+    """
+    from vlcourse.data import world
+
+    scenes = world.World("train", n=20_000, size=32)
+    captions = [str(s["caption"]) for s in scenes.__getitems__(range(len(scenes)))]
+    names = "airplane automobile bird cat deer dog frog horse ship truck"
+    photos = [f"a photo of a {name}." for name in names.split()]
+    return ByteBPE(train_bpe([*captions, *photos], merges=10_000))
+
+
 @lru_cache(maxsize=1)
 def toy() -> ByteBPE:
     """The toy world's tokenizer: merges learned on its captions, shipped with the course."""

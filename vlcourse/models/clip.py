@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlcourse import losses
 from vlcourse.layers import Block
+from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig
 
 
@@ -38,7 +39,7 @@ class CLIPConfig:
 
     embed: int = 512
     """Dimension of the joint space."""
-    image: ViTConfig = field(default_factory=ViTConfig)
+    image: ViTConfig | ResNetConfig = field(default_factory=ViTConfig)
     """The image tower."""
     text: TextConfig = field(default_factory=TextConfig)
     """The text tower."""
@@ -70,6 +71,7 @@ class TextTower(nn.Module):
         nn.init.normal_(self.positions, std=0.01)
         residual_std = self.width**-0.5 * (2 * len(self.blocks)) ** -0.5
         for block in self.blocks:
+            assert isinstance(block, Block)
             for linear in (block.attention.q, block.attention.k, block.attention.v):
                 nn.init.normal_(linear.weight, std=self.width**-0.5)
                 nn.init.zeros_(linear.bias)
@@ -119,12 +121,18 @@ class CLIP(nn.Module):
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
         self.config = config
-        self.image = ViT(config.image)
+        self.image: ViT | ResNet
+        self.image_projection: nn.Linear | nn.Identity
+        if isinstance(config.image, ViTConfig):
+            self.image = ViT(config.image)
+            self.image_projection = nn.Linear(self.image.width, config.embed, bias=False)
+            nn.init.normal_(self.image_projection.weight, std=self.image.width**-0.5)
+        else:
+            self.image = ResNet(config.image, config.embed)
+            self.image_projection = nn.Identity()  # the attention pooling projects
         self.text = TextTower(config.text)
-        self.image_projection = nn.Linear(self.image.width, config.embed, bias=False)
         self.text_projection = nn.Linear(self.text.width, config.embed, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        nn.init.normal_(self.image_projection.weight, std=self.image.width**-0.5)
         nn.init.normal_(self.text_projection.weight, std=self.text.width**-0.5)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
