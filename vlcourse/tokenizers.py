@@ -17,9 +17,9 @@ from torch import Tensor
 from vlcourse import paths
 
 END_OF_WORD = "</w>"
-START, END = "<|startoftext|>", "<|endoftext|>"
+START, END = "<start_of_text>", "<end_of_text>"
 _WORD = regex.compile(
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
+    r"<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
     regex.IGNORECASE,
 )
 
