@@ -1,0 +1,158 @@
+"""Trained toy models by name: shipped with the course, or trained once on this machine.
+
+A model is a folder with ``model.safetensors`` (float16) and ``card.json``: the recipe, the seed,
+versions, the metrics measured on that very file, and its sha256.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vlcourse import __version__, checkpoint, engine, paths
+from vlcourse.recipes import RECIPES, Recipe
+
+
+class ZooError(RuntimeError):
+    """A model that does not exist, or whose files cannot be trusted."""
+
+
+def load(name: str) -> nn.Module:
+    """A trained model in eval mode, float32, on the CPU.
+
+    Shipped weights are used where there are some. Else the recipe is trained, with a progress bar,
+    and kept in the cache for the next call.
+
+    Args:
+        name: of a recipe.
+
+    Raises:
+        ZooError: for an unknown name (the nearest one is named), or weights that are damaged or
+            belong to another model than the recipe's.
+    """
+    recipe = find(name)
+    folder = paths.checkpoints_dir() / name
+    if not (folder / "model.safetensors").is_file():
+        folder = paths.cache_dir() / "zoo" / name
+        if not _is_of(folder, recipe):
+            print(f"{name} is not shipped: training it, once", flush=True)
+            _make(recipe, folder)
+    return _read(recipe, folder)
+
+
+def card(name: str) -> dict[str, Any]:
+    """What is known of a model that is shipped or in the cache.
+
+    Raises:
+        ZooError: when it is neither, or the name is unknown.
+    """
+    find(name)
+    for folder in (paths.checkpoints_dir() / name, paths.cache_dir() / "zoo" / name):
+        if (folder / "card.json").is_file():
+            return json.loads((folder / "card.json").read_text("utf-8"))
+    raise ZooError(f"{name} has no card yet: zoo.load({name!r}) or vlcourse checkpoints makes it")
+
+
+def publish(name: str, run: Path | str | None = None) -> Path:
+    """Train a recipe and put its weights and card under data/checkpoints/, replacing older ones.
+
+    Args:
+        name: of a recipe.
+        run: run folder of the training, which then survives a kill; None keeps none.
+
+    Returns:
+        The folder.
+    """
+    folder = paths.checkpoints_dir() / name
+    _make(find(name), folder, run)
+    return folder
+
+
+def find(name: str) -> Recipe:
+    """The recipe of a name; :class:`ZooError` names the nearest one."""
+    if name in RECIPES:
+        return RECIPES[name]
+    near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"
+    raise ZooError(f"there is no model {name!r}; {hint}")
+
+
+def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
+    """Train, write, measure what was written, and move it into place in one go."""
+    result = engine.train_recipe(recipe, out=run, save=run is not None)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
+    try:
+        made.chmod(0o755)  # mkdtemp's folders are closed to others
+        file = made / "model.safetensors"
+        half = checkpoint.to_cpu(checkpoint.weights_of(result.model), torch.float16)
+        checkpoint.write_weights(file, half)
+        model = recipe.build_model().eval()
+        checkpoint.load_weights(model, file)
+        with torch.no_grad():
+            metrics = recipe.evaluator()(model)
+        about = {
+            "name": recipe.name,
+            "doc": recipe.doc,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "metrics": metrics,
+            "seed": recipe.train.seed,
+            "steps": result.step,
+            "seconds": round(result.seconds, 1),
+            "sha256": sha256(file),
+            "bytes": file.stat().st_size,
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "vlcourse": __version__,
+            },
+            "recipe": asdict(recipe),
+        }
+        checkpoint.write_json(made / "card.json", about)
+        if folder.exists():  # a folder cannot be replaced in one go: set the old one aside
+            old = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
+            os.replace(folder, old / "old")
+            shutil.rmtree(old)
+        os.replace(made, folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _read(recipe: Recipe, folder: Path) -> nn.Module:
+    file, about = folder / "model.safetensors", folder / "card.json"
+    if not about.is_file():
+        raise ZooError(f"{file} has no card.json beside it, so it cannot be checked")
+    if sha256(file) != json.loads(about.read_text("utf-8"))["sha256"]:
+        raise ZooError(
+            f"{file} is damaged: its sha256 is not the one on its card. Get it again "
+            f"(git checkout {file}), or delete {folder} to train it"
+        )
+    model = recipe.build_model()
+    checkpoint.load_weights(model, file)
+    return model.eval()
+
+
+def _is_of(folder: Path, recipe: Recipe) -> bool:
+    """Whether a cached model was trained with this very recipe (which may have changed since)."""
+    if not (folder / "card.json").is_file():
+        return False
+    before = json.loads((folder / "card.json").read_text("utf-8"))["recipe"]
+    now = json.loads(json.dumps(asdict(recipe)))
+    return {**before, "doc": ""} == {**now, "doc": ""}
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
