@@ -110,9 +110,8 @@ def build_parser() -> Parser:
     sub.set_defaults(run=checkpoints, takes_words=True)
 
     sub = commands.add_parser("claims", help="run the experiments behind the claims table")
-    sub.usage = "vlcourse claims [ID ...] [--show] [--readme]"
+    sub.usage = "vlcourse claims [ID ...] [--show]"
     sub.add_argument("--show", action="store_true", help="print the stored table and run nothing")
-    sub.add_argument("--readme", action="store_true", help="put the table into README.md")
     sub.set_defaults(run=claims, takes_words=True)
 
     sub = commands.add_parser("build", help="build notebooks/ and solutions/ from lectures/")
@@ -120,6 +119,10 @@ def build_parser() -> Parser:
     sub.add_argument("--check", action="store_true", help="only say what is stale or wrong")
     sub.add_argument("--force", action="store_true", help="build what is up to date too")
     sub.set_defaults(run=build, takes_words=True)
+
+    sub = commands.add_parser("grade", help="run students' notebooks and list their exercises")
+    sub.usage = "vlcourse grade NOTEBOOK ..."
+    sub.set_defaults(run=grade, takes_words=True)
 
     sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
     sub.set_defaults(run=doctor)
@@ -167,9 +170,12 @@ def train(args: argparse.Namespace) -> None:
     if args.show_help:
         print_recipe(recipe)
         return
-    from vlcourse import engine
+    from vlcourse import engine, parallel
 
-    result = engine.train_recipe(recipe, out=args.out, resume=not args.fresh)
+    try:
+        result = engine.train_recipe(recipe, out=args.out, resume=not args.fresh)
+    finally:
+        parallel.finish()
     if os.environ.get("RANK", "0") == "0":  # under torchrun, once
         print_metrics(result.metrics)
 
@@ -206,24 +212,31 @@ def checkpoints(args: argparse.Namespace) -> None:
 
 
 def claims(args: argparse.Namespace) -> None:
-    """Run the named claims, or all; with a flag, only show or store what is already measured."""
+    """Run the named claims, or all, and refresh README.md; ``--show`` only prints the table."""
     from vlcourse.teach import claims as ledger
 
     known = [claim.id for claim in ledger.CLAIMS]
     for name in args.words:
         if name not in known:
             raise UsageError(nearest("claim", name, known))
-    if not args.show and not args.readme:
+    if not args.show:
         ledger.run(args.words or None)
-    if args.show:
+        if paths.in_checkout():
+            from vlcourse.teach import readme
+
+            readme.rewrite()
+    else:
         print(ledger.ledger_markdown(args.words or None))
-    if args.readme:
-        file = paths.root() / "README.md"
-        try:
-            changed = ledger.rewrite_block(file, "claims", ledger.ledger_markdown())
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        print(f"{file}: {'the claims table is new' if changed else 'nothing to change'}")
+
+
+def grade(args: argparse.Namespace) -> None:
+    """Run students' notebooks and print their exercise lines."""
+    if not args.words:
+        raise UsageError("which notebooks? vlcourse grade FILE ...")
+    from vlcourse.teach import grade as grader
+
+    for file in args.words:
+        print(grader.grade([file])[0], flush=True)
 
 
 def build(args: argparse.Namespace) -> int:

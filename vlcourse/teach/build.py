@@ -17,7 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from vlcourse import paths
-from vlcourse.teach import claims, execute
+from vlcourse.teach import claims, execute, readme
 from vlcourse.teach.lecture import CHECK, KINDS, BuildError, Lecture, lectures, make
 
 
@@ -54,6 +54,8 @@ def build(
         _write(path, done)
         executed.append(f"{kind}/{lecture.name}")
         print(f"{time.perf_counter() - start:.1f} s", flush=True)
+    if root is None and readme.rewrite():
+        print("README.md: its tables are new")
     return executed
 
 
@@ -69,6 +71,10 @@ def check(names: Iterable[str] | None = None, root: Path | None = None) -> list[
             except BuildError as error:
                 problems.append(f"{label}: {error}")
     if names is None:
+        if root is None:
+            problems += [
+                f"README.md: its table of {n} is old, run `vlcourse build`" for n in readme.stale()
+            ]
         known = {lecture.name for lecture in found}
         for kind in KINDS:
             for path in sorted(((root or paths.root()) / kind).glob("*.ipynb")):

@@ -137,11 +137,15 @@ def _links(lecture: Lecture, kind: str) -> str:
     if not (match := re.fullmatch(r"https://github\.com/([^/]+/[^/]+)", url)):
         return f"[The course]({url})"
     repo = match[1]
-    return (
-        f"[Open in Colab](https://colab.research.google.com/github/{repo}/blob/main/{file})"
-        f" · [Open in Binder](https://mybinder.org/v2/gh/{repo}/main?labpath={file})"
-        f" · [The course]({url})"
+    colab, binder = "https://colab.research.google.com", "https://mybinder.org"
+    badges = (  # offline, the alternative texts stand in for the pictures
+        f"[![Open in Colab]({colab}/assets/colab-badge.svg)]",
+        f"({colab}/github/{repo}/blob/main/{file})",
+        f" [![Open in Binder]({binder}/badge_logo.svg)]",
+        f"({binder}/v2/gh/{repo}/main?labpath={file})",
+        f" [The course]({url})",
     )
+    return "".join(badges)
 
 
 def _setup(root: Path) -> str:
