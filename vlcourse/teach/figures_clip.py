@@ -7,82 +7,19 @@ keep their meaning: blue for images, orange-red for texts, green for what matche
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from vlcourse.teach.drawing import GREY, arrow, box, canvas, new_figure
+from vlcourse.teach.drawing import image as draw_image
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-IMAGE, TEXT, MATCH, OTHER = COLOURS[0], COLOURS[1], COLOURS[2], "#8C8C8C"
-
-
-def new_figure(width: float, height: float, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure of ``columns`` axes side by side, sizes in inches, and the array of its axes."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        1, columns, figsize=(width, height), layout="constrained", squeeze=False, **options
-    )
-    plt.close(figure)  # the cell's value shows it; an open figure would be shown twice
-    engine: Any = figure.get_layout_engine()
-    engine.set(w_pad=0.08, h_pad=0.08)
-    return figure, axes[0]
-
-
-def _canvas(axis: Axes, width: float, height: float) -> None:
-    axis.set(xlim=(0, width), ylim=(0, height), aspect="equal")
-    axis.axis("off")
-
-
-def _box(
-    axis: Axes,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
-    text: str,
-    colour: str = OTHER,
-    size: float = 12,
-) -> None:
-    """A rounded box with its lower left corner at (x, y)."""
-    from matplotlib.patches import FancyBboxPatch
-
-    axis.add_patch(
-        FancyBboxPatch(
-            (x, y),
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=0.1",
-            edgecolor=colour,
-            facecolor=colour + "22",
-            linewidth=2,
-        )
-    )
-    axis.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=size)
-
-
-def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    axis.annotate(
-        "",
-        end,
-        start,
-        arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": "#444444", "mutation_scale": 16},
-    )
-
-
-def _image(axis: Axes, image: Tensor, x: float, y: float, side: float) -> None:
-    """A uint8 picture (3, H, W) drawn into the square at (x, y)."""
-    axis.imshow(
-        image.permute(1, 2, 0).numpy(),
-        extent=(x, x + side, y, y + side),
-        interpolation="nearest",
-        zorder=2,
-    )
+IMAGE, TEXT, MATCH, OTHER = COLOURS[0], COLOURS[1], COLOURS[2], GREY
 
 
 def supervision(image: Tensor, label: str, caption: str) -> Figure:
@@ -91,17 +28,17 @@ def supervision(image: Tensor, label: str, caption: str) -> Figure:
 
     figure, axes = new_figure(11, 4.2, 2)
     for axis, title in zip(axes, ("a label: one of K numbers", "a sentence"), strict=True):
-        _canvas(axis, 11, 7.5)
-        _image(axis, image, 0.2, 1.6, 4.4)
+        canvas(axis, 11, 7.5)
+        draw_image(axis, image, 0.2, 1.6, 4.4)
         axis.set_title(title)
     names = ("red circle", "red square", "…", label, "…", "white ring")
     for row, name in enumerate(names):
         chosen = name == label
         colour = MATCH if chosen else OTHER
-        _box(axes[0], 6.2, 5.9 - 0.95 * row, 4.4, 0.8, f"{name}   {int(chosen)}", colour)
-    _arrow(axes[0], (4.8, 3.8), (6.1, 5.9 - 0.95 * names.index(label) + 0.4))
-    _box(axes[1], 5.4, 2.3, 5.4, 3.0, textwrap.fill(f"“{caption}”", 20), TEXT, 14)
-    _arrow(axes[1], (4.7, 3.8), (5.3, 3.8))
+        box(axes[0], 6.2, 5.9 - 0.95 * row, 4.4, 0.8, f"{name}   {int(chosen)}", colour)
+    arrow(axes[0], (4.8, 3.8), (6.1, 5.9 - 0.95 * names.index(label) + 0.4))
+    box(axes[1], 5.4, 2.3, 5.4, 3.0, textwrap.fill(f"“{caption}”", 20), TEXT, 14)
+    arrow(axes[1], (4.7, 3.8), (5.3, 3.8))
     axes[0].text(5.4, 0.1, "everything else is thrown away", ha="center", fontsize=12)
     axes[1].text(5.4, 0.1, "any object, attribute, number or relation", ha="center", fontsize=12)
     return figure
@@ -161,22 +98,22 @@ def positives(view_a: Tensor, view_b: Tensor, image: Tensor, caption: str) -> Fi
     figure, axes = new_figure(11, 4.4, 2)
     titles = ("SimCLR, MoCo: image and image", "CLIP: image and text")
     for axis, title in zip(axes, titles, strict=True):
-        _canvas(axis, 11, 8)
+        canvas(axis, 11, 8)
         axis.set_title(title)
-    _image(axes[0], view_a, 0.3, 4.4, 3.0)
-    _image(axes[0], view_b, 0.3, 0.6, 3.0)
+    draw_image(axes[0], view_a, 0.3, 4.4, 3.0)
+    draw_image(axes[0], view_b, 0.3, 0.6, 3.0)
     for y in (5.1, 1.3):
-        _box(axes[0], 4.6, y, 3.2, 1.6, "image\nencoder", IMAGE)
-        _arrow(axes[0], (3.4, y + 0.8), (4.5, y + 0.8))
-        _arrow(axes[0], (7.9, y + 0.8), (8.6, 4.0 + (0.7 if y > 3 else -0.7)))
-    _box(axes[0], 8.3, 3.4, 2.5, 1.2, "pull\ntogether", MATCH)
-    _image(axes[1], image, 0.3, 4.4, 3.0)
-    _box(axes[1], 0.1, 0.6, 3.6, 3.0, textwrap.fill(caption, 15), TEXT, 11)
+        box(axes[0], 4.6, y, 3.2, 1.6, "image\nencoder", IMAGE)
+        arrow(axes[0], (3.4, y + 0.8), (4.5, y + 0.8))
+        arrow(axes[0], (7.9, y + 0.8), (8.6, 4.0 + (0.7 if y > 3 else -0.7)))
+    box(axes[0], 8.3, 3.4, 2.5, 1.2, "pull\ntogether", MATCH)
+    draw_image(axes[1], image, 0.3, 4.4, 3.0)
+    box(axes[1], 0.1, 0.6, 3.6, 3.0, textwrap.fill(caption, 15), TEXT, 11)
     for y, name, colour in ((5.1, "image\nencoder", IMAGE), (1.3, "text\nencoder", TEXT)):
-        _box(axes[1], 4.6, y, 3.2, 1.6, name, colour)
-        _arrow(axes[1], (3.8, y + 0.8), (4.5, y + 0.8))
-        _arrow(axes[1], (7.9, y + 0.8), (8.6, 4.0 + (0.7 if y > 3 else -0.7)))
-    _box(axes[1], 8.3, 3.4, 2.5, 1.2, "pull\ntogether", MATCH)
+        box(axes[1], 4.6, y, 3.2, 1.6, name, colour)
+        arrow(axes[1], (3.8, y + 0.8), (4.5, y + 0.8))
+        arrow(axes[1], (7.9, y + 0.8), (8.6, 4.0 + (0.7 if y > 3 else -0.7)))
+    box(axes[1], 8.3, 3.4, 2.5, 1.2, "pull\ntogether", MATCH)
     return figure
 
 
@@ -265,7 +202,7 @@ def patches(image: Tensor, patch: int) -> Figure:
     cut = image.unfold(1, patch, patch).unfold(2, patch, patch)  # (3, side, side, patch, patch)
     tokens = cut.permute(1, 2, 3, 4, 0).reshape(side * side, patch, patch, 3).numpy()
     across = 16 if side * side >= 16 else side
-    _canvas(axes[1], across * 1.15, np.ceil(side * side / across) * 1.9)
+    canvas(axes[1], across * 1.15, np.ceil(side * side / across) * 1.9)
     top = np.ceil(side * side / across) * 1.9
     for number in range(side * side):
         row, column = divmod(number, across)
@@ -281,7 +218,7 @@ def patches(image: Tensor, patch: int) -> Figure:
 def towers() -> Figure:
     """CLIP as a drawing, with the names and shapes of the paper's figure 3."""
     figure, (axis,) = new_figure(12, 6.6)
-    _canvas(axis, 24, 13.2)
+    canvas(axis, 24, 13.2)
     image = (
         ("I   (n, h, w, 3)", "pixels"),
         ("patches\n→ tokens", "+ class token\n+ positions"),
@@ -305,17 +242,17 @@ def towers() -> Figure:
         for entry in rows:
             if entry is not None:
                 name, note = entry
-                _box(axis, x, y, 2.75, 1.7, name, colour, 11.5)
+                box(axis, x, y, 2.75, 1.7, name, colour, 11.5)
                 where = "bottom" if y > 6 else "top"
                 place = y + 1.85 if y > 6 else y - 0.15
                 axis.text(x + 1.38, place, note, ha="center", va=where, fontsize=11)
                 if before is not None:
-                    _arrow(axis, (before, y + 0.85), (x, y + 0.85))
+                    arrow(axis, (before, y + 0.85), (x, y + 0.85))
                 before = x + 2.75
             x += 3.4
     axis.text(0.2, 8.7, "image tower", color=IMAGE, fontsize=14, weight="bold")
     axis.text(0.2, 4.2, "text tower", color=TEXT, fontsize=14, weight="bold")
-    _box(
+    box(
         axis,
         6.8,
         5.6,
@@ -327,10 +264,10 @@ def towers() -> Figure:
     )
     axis.plot([22.0, 22.0], [9.6, 7.0], color="#444444", linewidth=2)
     axis.plot([22.0, 22.0], [3.6, 6.2], color="#444444", linewidth=2)
-    _arrow(axis, (22.0, 7.0), (16.5, 7.0))
-    _arrow(axis, (22.0, 6.2), (16.5, 6.2))
-    _box(axis, 0.6, 5.7, 4.6, 1.8, "cross-entropy over rows\nand over columns", MATCH, 12)
-    _arrow(axis, (6.7, 6.6), (5.3, 6.6))
+    arrow(axis, (22.0, 7.0), (16.5, 7.0))
+    arrow(axis, (22.0, 6.2), (16.5, 6.2))
+    box(axis, 0.6, 5.7, 4.6, 1.8, "cross-entropy over rows\nand over columns", MATCH, 12)
+    arrow(axis, (6.7, 6.6), (5.3, 6.6))
     return figure
 
 

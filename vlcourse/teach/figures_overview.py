@@ -1,4 +1,4 @@
-"""Figures of the overview lecture: two diagrams, the timeline, the map of the course, a verdict plot."""
+"""Figures of the overview lecture: diagrams, the timeline, the course's map, verdicts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PALE = "#EEF3F8"
 
 @dataclass(frozen=True)
 class System:
-    """A system of the timeline. The date is that of its first paper: the arXiv number begins YYMM."""
+    """A system of the timeline, dated by its first paper: the arXiv number begins YYMM."""
 
     name: str
     arxiv: str
@@ -95,7 +95,7 @@ def timeline() -> Figure:
             axis.text(x + 0.11, y, system.name, va="center", fontsize=13, weight=weight)
         middles.append(top + height / 2)
         top += height
-    years = [2013, 2015, 2017, 2019, *range(2020, 2025)]
+    years = [2013, 2015, 2017, *range(2020, 2025)]
     axis.set_xticks([_where(y) for y in years], [str(y) for y in years])
     axis.set_yticks(middles, list(STAGES), fontsize=13)
     axis.axvline(_where(2020), color="gray", linestyle=":", linewidth=1.5)
@@ -244,7 +244,6 @@ def splits() -> Figure:
         c, r = world.COLOURS.index(colour), world.SHAPES.index(shape)
         frame: dict[str, Any] = {"fill": False, "lw": 5, "edgecolor": "#E69F00"}
         axis.add_patch(_rectangle((c - 0.44, r - 0.44), 0.88, 0.88, **frame))
-        axis.text(c, r + 0.3, "held out", ha="center", va="center", color="white", fontsize=12)
     axis.set_xticks(range(n_columns), list(world.COLOURS))
     axis.set_yticks(range(n_rows), list(world.SHAPES))
     axis.set(xlim=(-0.5, n_columns - 0.5), ylim=(n_rows - 0.5, -0.5))

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlcourse.teach.figures_clip import IMAGE, MATCH, OTHER, TEXT, new_figure
+from vlcourse.teach.drawing import new_figure
+from vlcourse.teach.figures_clip import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
