@@ -22,24 +22,19 @@ def main() -> None:
     images = torch.stack([scene.render(size) for scene in scenes])
     cosine = evals.embed_texts(model, tokenizer, captions) @ evals.embed_images(model, images).T
 
-    figure = plt.figure(figsize=(13, 6.2), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 3.2))
-    for axis, scene in zip(top.subplots(1, 9)[3:], scenes, strict=True):
-        axis.imshow(scene.render(160).permute(1, 2, 0))
-    for axis in top.axes:
-        axis.axis("off")
-    axis = bottom.subplots(1, 3, width_ratios=(3, 6, 0.01))
-    axis[0].axis("off")
-    axis[2].axis("off")
-    axis[1].imshow(cosine, cmap="viridis", vmin=-0.2, vmax=1, aspect="auto")
-    axis[1].set_yticks(range(6), captions, fontsize=13)
-    axis[1].set_xticks([])
-    axis[1].grid(False)
+    figure, axis = plt.subplots(figsize=(13, 5.2), layout="constrained")
+    axis.imshow(cosine, cmap="viridis", vmin=-0.5, vmax=1)
+    for j, scene in enumerate(scenes):  # each picture on top of its column, in the same axes
+        axis.imshow(scene.render(160).permute(1, 2, 0), extent=(j - 0.48, j + 0.48, -0.6, -2.15))
+    axis.set(xlim=(-0.5, 5.5), ylim=(5.5, -2.2), aspect="auto", xticks=[])
+    axis.set_yticks(range(6), captions, fontsize=14)
+    axis.spines[:].set_visible(False)
+    axis.grid(False)
     for i in range(6):
         for j in range(6):
-            colour = "black" if cosine[i, j] > 0.5 else "white"
+            colour = "black" if cosine[i, j] > 0.4 else "white"
             text = f"{cosine[i, j]:.2f}"
-            axis[1].text(j, i, text, ha="center", va="center", color=colour, fontsize=13)
+            axis.text(j, i, text, ha="center", va="center", color=colour, fontsize=14)
     file = Path(__file__).with_name("picture.png")
     figure.savefig(file, dpi=110)
     print(file)
