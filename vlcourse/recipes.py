@@ -137,7 +137,8 @@ RECIPES: dict[str, Recipe] = {
             name="clip-live",
             doc="CLIP on the toy world in under 90 seconds, to watch it learn in the lecture.",
             model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
-            train=TrainConfig(steps=550, batch_size=128, lr=2e-3, warmup=50),
+            data=DataConfig(objects=(1, 2)),
+            train=TrainConfig(steps=500, batch_size=128, lr=3e-3, warmup=50),
         ),
         Recipe(
             name="clip-cifar",

@@ -153,8 +153,8 @@ def bridge() -> Figure:
     picture = scene.render(224).permute(1, 2, 0).numpy()
     axis.imshow(picture, extent=(0.3, 2.1, 2.25, 4.05), aspect="auto", zorder=2)
     axis.text(1.2, 2.0, "3 × 224 × 224 numbers", ha="center", va="center", fontsize=12)
-    _box(axis, 1.2, 1.0, _two_lines(scene.caption().text), "white", width=2.3)
-    axis.text(1.2, 0.25, "a few word numbers", ha="center", va="center", fontsize=12)
+    _box(axis, 1.2, 1.0, _wrapped(scene.caption().text), "white", 2.3, 1.1)
+    axis.text(1.2, 0.2, "a few word numbers", ha="center", va="center", fontsize=12)
     _box(axis, 4.3, 3.1, "image\nencoder", SKY)
     _box(axis, 4.3, 1.0, "text\nencoder", ORANGE)
     _arrow(axis, (2.2, 3.1), (3.35, 3.1))
@@ -168,7 +168,7 @@ def bridge() -> Figure:
     return figure
 
 
-def _two_lines(text: str) -> str:
+def _wrapped(text: str) -> str:
     import textwrap
 
     return textwrap.fill(text, 20)
@@ -179,23 +179,23 @@ def course_map() -> Figure:
     figure, (axis,) = _subplots(1, 1, (13.0, 6.2))
     _blank(axis, (0, 13), (0, 6.2))
     lectures: Mapping[str, tuple[float, float, str, str]] = {
-        "00": (1.4, 3.1, "00 Overview\nand toy world", PALE),
-        "01": (4.3, 4.9, "01 CLIP\nmatch image, text", SKY),
-        "02": (7.3, 4.9, "02 BLIP\nmatch and describe", SKY),
-        "03": (10.4, 5.5, "03 CapFilt\nclean the captions", SKY),
-        "04": (10.4, 4.0, "04 BLIP-2\nbridge to a frozen LLM", SKY),
-        "05": (4.3, 1.5, "05 LLaMA\na language model", ORANGE),
-        "06": (7.3, 1.5, "06 LLaMA-Adapter\nadapt it cheaply", ORANGE),
-        "07": (10.4, 2.4, "07 VideoChat\ntalk about videos", PURPLE),
-        "08": (10.4, 0.8, "08 Scaling up\nplan, shard, stream", "white"),
+        "00": (1.4, 3.5, "00 Overview\nand toy world", PALE),
+        "01": (4.6, 4.9, "01 CLIP\nmatch image, text", SKY),
+        "02": (8.0, 4.9, "02 BLIP\nmatch and describe", SKY),
+        "03": (11.5, 5.6, "03 CapFilt\nclean the captions", SKY),
+        "04": (11.5, 4.1, "04 BLIP-2\nbridge to a frozen LLM", SKY),
+        "05": (4.6, 2.1, "05 LLaMA\na language model", ORANGE),
+        "06": (8.0, 2.1, "06 LLaMA-Adapter\nadapt it cheaply", ORANGE),
+        "07": (11.5, 2.1, "07 VideoChat\ntalk about videos", PURPLE),
     }
     for x, y, text, colour in lectures.values():
-        _box(axis, x, y, text, colour, width=2.5, height=1.05)
-    for link in ("00-01", "00-05", "01-02", "02-03", "02-04", "05-06", "06-07", "06-08"):
+        _box(axis, x, y, text, colour, width=2.6, height=1.05)
+    for link in ("00-01", "00-05", "01-02", "02-03", "02-04", "05-06", "06-07"):
         start, end = link.split("-")
         a, b = lectures[start], lectures[end]
-        _arrow(axis, (a[0] + 1.3, a[1]), (b[0] - 1.3, b[1]))
-    _arrow(axis, (10.4, 3.4), (10.4, 3.0))
+        _arrow(axis, (a[0] + 1.35, a[1]), (b[0] - 1.35, b[1]))
+    _arrow(axis, (11.5, 3.55), (11.5, 2.68))
+    _box(axis, 8.05, 0.55, "08 Scaling up: plan, shard and stream all of these", "white", 9.5, 0.8)
     return figure
 
 
@@ -271,12 +271,13 @@ def verdicts(rows: Mapping[str, Row], chance: float, bar: float) -> Figure:
         error = [[100 * (m.measured - m.low)], [100 * (m.high - m.measured)]]
         colour = {"holds": GREEN, "fails": RED}.get(row.verdict.word, ORANGE)
         axis.errorbar(100 * m.measured, n, xerr=error, fmt="o", capsize=6, color=colour)
-        axis.annotate(
-            row.verdict.word, (100 * m.high, n), (10, 0), textcoords="offset points", va="center"
-        )
+        place = {"xytext": (-5, 9), "textcoords": "offset points"}
+        text = axis.annotate(row.verdict.word, (100 * m.low, n), **place, zorder=5)
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
     axis.axvline(100 * chance, color="gray", linestyle="--", label=f"chance, {chance:.1%}")
     axis.axvline(100 * bar, color="black", linestyle=":", label=f"the rule's bar, {bar:.1%}")
     axis.set_yticks(range(len(rows)), list(rows))
-    axis.set(xlim=(0, 60), ylim=(len(rows) - 0.5, -0.7), xlabel="accuracy on held-out pairs (%)")
-    axis.legend(loc="lower right")
+    axis.set(xlim=(0, 112), ylim=(len(rows) - 0.5, -0.7), xlabel="accuracy on held-out pairs (%)")
+    axis.set_xticks(range(0, 101, 20))
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
