@@ -77,9 +77,9 @@ def linear_probe(
 
     Source: Radford et al. 2021, appendix A.3.
     """
-    for name, x, y in (("train", train_x, train_y), ("test", test_x, test_y)):
-        if len(x) != len(y):
-            raise ValueError(f"there are {len(x)} {name} features and {len(y)} labels")
+    for name, items, answers in (("train", train_x, train_y), ("test", test_x, test_y)):
+        if len(items) != len(answers):
+            raise ValueError(f"there are {len(items)} {name} features and {len(answers)} labels")
     labels, counts = train_y.unique(return_counts=True)
     if len(labels) < 2:
         raise ValueError("a probe needs labels of two classes or more")
