@@ -1,4 +1,4 @@
-"""Gradient checkpointing: blocks that are computed twice to be remembered once (Chen et al. 2016)."""
+"""Gradient checkpointing: blocks computed twice, to be remembered once (Chen et al. 2016)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import torch
 from tokenizers.models import BPE
 from torch import Tensor
 
-from vlcourse import paths
+from vlcourse import clip_merges, paths
 
 END_OF_WORD = "</w>"
 START, END = "<start_of_text>", "<end_of_text>"
@@ -287,3 +287,20 @@ def train_toy() -> ByteBPE:
 def toy() -> FastBPE:
     """The toy world's tokenizer: merges learned on its captions, shipped with the course."""
     return FastBPE.load(paths.checkpoints_dir() / "tokenizer-toy" / "merges.txt")
+
+
+def clip(path: str | Path | None = None) -> FastBPE:
+    """CLIP's own tokenizer (49,408 ids), from a file of its merges that this machine has.
+
+    Args:
+        path: the file; by default the one that ``VLCOURSE_CLIP_BPE`` names, or open_clip's.
+
+    Raises:
+        clip_merges.MergesError: when there is none, or it is another file.
+    """
+    return _clip(clip_merges.find(path))
+
+
+@lru_cache(maxsize=1)
+def _clip(path: Path) -> FastBPE:
+    return FastBPE(clip_merges.read(path))
