@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,4 +110,6 @@ def _fit(x: Array, y: Array, strength: float, test: Array) -> Array:
     """Predicted labels of ``test``."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=strength, max_iter=500).fit(x, y).predict(test)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")  # a label each is enough
+        return LogisticRegression(C=strength, max_iter=500).fit(x, y).predict(test)

@@ -83,6 +83,10 @@ class Pictures:
         name = self.classes[label]
         return {"id": str(index), "image": self.images[index], "caption": name, "label": label}
 
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Many samples."""
+        return [self[i] for i in indices]
+
 
 def seen_pictures(
     split: str, n: int, size: int, seed: int = 0, shift: str | None = None

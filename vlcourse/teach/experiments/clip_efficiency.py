@@ -114,8 +114,8 @@ class _Curve:
         goal, before = self.settings.threshold, (0, 1 / len(world.SEEN))
         for here, after in zip(self.points, self.points[1:], strict=False):
             if here[1] >= goal and after[1] >= goal:
-                share = (goal - before[1]) / (here[1] - before[1])
-                return before[0] + max(0.0, min(1.0, share)) * (here[0] - before[0])
+                share = (goal - before[1]) / (here[1] - before[1]) if before[1] < goal else 1.0
+                return before[0] + share * (here[0] - before[0])
             before = here
         return None
 
@@ -154,8 +154,8 @@ def efficiency(seeds: Sequence[int] = (0, 1, 2), settings: Settings | None = Non
     """Tune each arm's learning rate in short runs, then count images to the threshold.
 
     All arms share tower, data, batch, warm-up, a constant learning rate (so that the budget does
-    not enter) and the same rates to choose from; the one with the lowest training loss at the end of
-    a short run with another seed is taken.
+    not enter) and the same rates to choose from; the one with the lowest training loss at the end
+    of a short run with another seed is taken.
 
     Args:
         seeds: of weights and data; three or more.
