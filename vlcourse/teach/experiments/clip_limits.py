@@ -13,7 +13,8 @@ from vlcourse.recipes import RECIPES
 from vlcourse.teach.measurement import Measurement
 
 RESAMPLES = 2000
-KINDS = ("swapped relation", "swapped attribute", "replaced attribute", "count")
+# Not "count": of two named objects the foil is always "three", so words alone would decide.
+KINDS = ("swapped relation", "swapped attribute", "replaced attribute")
 
 
 def limits(items: int = 800, model: CLIP | None = None) -> Measurement:
