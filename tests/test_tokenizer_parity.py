@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open_clip import tokenizer as open_clip_tokenizer
 
 from vlcourse.tokenizers import ByteBPE, FastBPE, clean
-
-open_clip_tokenizer = pytest.importorskip("open_clip.tokenizer")
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,7 @@ def write_weights(path: Path, weights: Tensors, metadata: dict[str, str] | None 
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
     save_file(tensors, temporary, metadata={"format": "pt", **(metadata or {})})
+    temporary.chmod(0o644)  # safetensors closes its files to others
     _flush(temporary)
     os.replace(temporary, path)
 

@@ -149,7 +149,7 @@ class Recipe:
 TOY_TEXT = TextConfig(
     vocab_size=tokenizers.TOY_VOCAB, context=64, width=128, layers=2, heads=4, activation="gelu"
 )
-TOY_VIT = ViTConfig(image_size=32, patch_size=4, width=96, layers=4, heads=4, activation="gelu")
+TOY_VIT = ViTConfig(image_size=32, patch_size=4, width=96, layers=3, heads=4, activation="gelu")
 TOY_RESNET = ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=16, heads=8)
 
 PAPER_PAIRS, PAPER_BATCH = 400_000_000, 32_768  # Radford et al. 2021, sections 2.2 and 2.5
@@ -193,21 +193,28 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="clip-toy",
             doc="CLIP on the toy world, to the end: the weights that ship with the course.",
+            model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
+            train=TrainConfig(steps=2500, batch_size=128, lr=2e-3, eval_every=500),
+        ),
+        Recipe(
+            name="clip-toy-vit",
+            doc="The same with a Vision Transformer tower, which needs many more steps for shapes.",
             model=CLIPConfig(embed=128, image=TOY_VIT, text=TOY_TEXT),
-            train=TrainConfig(steps=3000, batch_size=128, lr=1e-3, eval_every=500),
+            train=TrainConfig(steps=2500, batch_size=128, lr=1.5e-3, eval_every=500),
         ),
         Recipe(
             name="clip-live",
             doc="CLIP on the toy world in under 90 seconds, to watch it learn in the lecture.",
             model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
-            train=TrainConfig(steps=500, batch_size=96, lr=2e-3, warmup=50),
+            data=DataConfig(objects=(1, 2)),
+            train=TrainConfig(steps=500, batch_size=128, lr=3e-3, warmup=50),
         ),
         Recipe(
             name="clip-cifar",
             doc="CLIP on 10,000 CIFAR-10 photos with template captions.",
             model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
             data=DataConfig(source="cifar10", augment="crop+flip"),
-            train=TrainConfig(steps=3000, batch_size=128, lr=1e-3, eval_every=500),
+            train=TrainConfig(steps=2500, batch_size=128, lr=2e-3, eval_every=500),
         ),
         *(paper_recipe(*run) for run in PAPER_RUNS),
     )

@@ -27,7 +27,7 @@ _MARKERS = "os^Dv*Px"
 def style() -> None:
     """Set matplotlib's defaults for a projected lecture. Call it once, in the first cell."""
     import matplotlib as mpl
-    from cycler import cycler
+    from matplotlib.rcsetup import cycler
 
     mpl.rcParams.update(
         {

@@ -66,7 +66,7 @@ def _objects(scenes: Sequence[Scene], held_out: Collection[Pair]) -> int:
 
 
 def blind_accuracy(answers: Sequence[str]) -> float:
-    """The share of right answers, 0 to 1, for who always gives the most frequent one."""
+    """The share of right answers, 0 to 1, of a player who always gives the most frequent one."""
     return Counter(answers).most_common(1)[0][1] / len(answers)
 
 

@@ -1,0 +1,1034 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · CLIP: pictures and words in one space
+#
+# *Contrastive Language–Image Pre-training*: Radford et al. 2021,
+# "Learning Transferable Visual Models From Natural Language Supervision", arXiv 2103.00020.
+#
+# **60 minutes to read**, exercises included · **2 minutes to run** on two CPU cores.
+#
+# A photo classifier knows the classes that it was trained on and nothing else. CLIP learns from
+# pictures and the texts found beside them, and can afterwards be asked about any class that one
+# can put into words. You will write its four key pieces, train a small one, and find out where it
+# works and where it does not.
+
+# %% [markdown]
+# ## Objectives
+#
+# After this lecture you can
+#
+# 1. say why a sentence teaches more than a label, and why *matching* texts is cheaper than *writing* them;
+# 2. draw both towers with their shapes, and write the patch embedding and the text feature;
+# 3. write the contrastive loss, and explain the temperature and the batch size in it;
+# 4. build a classifier out of prompts and measure it with an interval, on classes never seen;
+# 5. search pictures with words, and show what the model does *not* understand;
+# 6. estimate what the paper's training cost, from first principles.
+
+# %% [markdown]
+# ## Terms
+#
+# | term | Chinese | meaning here |
+# |---|---|---|
+# | contrastive learning | 对比学习 | pull matching pairs together, push the others apart |
+# | positive, negative pair | 正样本对、负样本对 | image and text that belong together, or not |
+# | image tower, text tower | 图像编码器、文本编码器 | the two networks; they meet only in the loss |
+# | patch embedding | 图像块嵌入 | a square of pixels as one vector |
+# | class token | 分类标记 | the extra token whose state becomes the image's feature |
+# | end-of-text token, EOT | 文本结束标记 | the token whose state becomes the text's feature |
+# | joint embedding space | 联合嵌入空间 | where images and texts can be compared |
+# | cosine similarity | 余弦相似度 | dot product of two vectors of length 1 |
+# | temperature | 温度系数 | how sharp the softmax over the similarities is |
+# | zero-shot transfer | 零样本迁移 | use on a task without any of its labelled examples |
+# | prompt template | 提示模板 | "a photo of a {}." |
+# | prompt ensemble | 提示集成 | the mean over several templates |
+# | retrieval, recall@k | 检索、召回率@k | share of queries whose own partner is among the first k |
+# | held-out composition | 留出的组合 | colour and shape both known, never seen together |
+# | foil | 干扰描述 | a caption with one change that makes it false |
+
+# %%
+import math
+from dataclasses import replace
+
+import torch
+from einops import rearrange
+from torch.nn import functional as F
+
+from vlcourse import evals, losses, metrics, overrides, paths, tokenizers, zoo
+from vlcourse.data import hub, world
+from vlcourse.data.batch import normalise
+from vlcourse.engine import TrainConfig, fit
+from vlcourse.models.clip import CLIP, CLIPConfig, TextConfig, TextTower
+from vlcourse.models.resnet import AttentionPool, ResNetConfig
+from vlcourse.models.vit import ViT, ViTConfig
+from vlcourse.recipes import RECIPES
+from vlcourse.teach import claims, figures_clip, is_quick, plots_clip, quick, show
+from vlcourse.teach.exercise import exercise
+
+show.style()
+tokenizer = tokenizers.toy()
+
+# %% [markdown]
+# ## 1 · Why language as supervision
+#
+# Here is one picture of our toy world, once with a class label and once with a sentence.
+
+# %%
+scene = world.two_object_scenes(1, seed=3)[0]
+picture, first = scene.render(192), scene.objects[0]
+figures_clip.supervision(picture, f"{first.colour} {first.shape}", scene.captions()[0])
+
+# %% [markdown]
+# A **label** is one number out of a list that somebody fixed in advance. The second object, the
+# sizes and the positions are lost, a new class needs a new list and a new training, and each label
+# costs somebody's time. A **sentence** can speak of anything, names classes that no list contains,
+# and on the web it stands beside the picture already.
+#
+# One picture has many true sentences, and each of them teaches something else:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for caption in scene.captions()[:6]:
+    print(caption)
+
+# %% [markdown]
+# ### Where do enough sentences come from?
+
+# %%
+figures_clip.datasets()
+
+# %% [markdown]
+# In 2021 there was a gap. Captions written on purpose (MS-COCO, Visual Genome) are good but few.
+# YFCC100M is large, but its metadata is thin: keep the pictures whose title or description is
+# English natural language, and 15 of 100 million remain, about the size of the full ImageNet (14 million).
+#
+# CLIP's authors therefore collected **WIT** ("WebImageText"; not the Wikipedia data set of the same name):
+# 400 million pairs, found by searching for pairs whose text contains one of **500,000 queries**,
+# and keeping **at most 20,000 pairs a query**. The limit stops frequent words from filling the set.
+#
+# ### Why match captions instead of writing them?
+
+# %%
+figures_clip.efficiency()
+
+# %% [markdown]
+# The first idea was to *predict* the caption, as VirTex does. It learns slowly, because
+# it must guess the exact words: of all the true sentences about a picture, which one did this
+# person happen to write? The authors measured, by images seen until the same zero-shot ImageNet accuracy:
+#
+# - a Transformer that writes the caption needs **3×** as many as a predictor of the *bag of words*;
+# - the bag of words needs **4×** as many as the *contrastive* objective, which only asks
+#   **which of these N texts belongs to this picture?**
+#
+# The slides' "4X" is the second step alone; both together make 12× (paper, figure 2).
+#
+# ### What is new beside SimCLR and MoCo?
+
+# %%
+views = picture[:, :144, :144], picture[:, 40:184, 20:164]  # two crops of one picture
+figures_clip.positives(*views, picture, scene.captions()[0])
+
+# %% [markdown]
+# | | SimCLR | MoCo | CLIP |
+# |---|---|---|---|
+# | a positive pair | two augmented views of one image | the same | an image and its text |
+# | negatives from | the batch | a queue of older keys | the batch |
+# | encoders | one, used twice | one, and its slow moving average | two different ones |
+# | augmentation | strong: it *defines* what is the same | strong | a random square crop |
+# | head | non-linear | linear (v1), non-linear (v2) | linear, no bias |
+# | temperature | fixed | fixed | learned |
+# | after training | needs labels for a classifier | needs labels | a classifier can be written in words |
+#
+# ### The toy world
+#
+# 8 colours × 6 shapes are 48 classes. Eight compositions (framed) **never** occur in training,
+# in no picture and in no text, although their colour and their shape do, in other company.
+# That is our test of zero-shot transfer.
+
+
+# %%
+def one_object(colour, shape, size=64):
+    return world.Scene((world.Object(colour, shape, "large", 0.5, 0.5, 0.18),), seed=7).render(size)
+
+
+table = [(colour, shape) for shape in world.SHAPES for colour in world.COLOURS]
+names, held_out = ([" ".join(pair) for pair in pairs] for pairs in (table, world.HELD_OUT))
+figures_clip.compositions([one_object(*pair) for pair in table], names, held_out, columns=8)
+
+# %% [markdown]
+# ## 2 · Two towers
+
+# %%
+figures_clip.towers()
+
+# %% [markdown]
+# Two networks, which never look at each other's input. Each ends in one feature vector,
+# and one matrix without bias takes it into the joint space:
+#
+# $$I_e = \frac{I_f W_i}{\lVert I_f W_i\rVert}, \qquad T_e = \frac{T_f W_t}{\lVert T_f W_t\rVert},
+# \qquad \text{logits} = e^{t}\, I_e T_e^\top .$$
+#
+# ### Image tower: a picture as a sequence
+#
+# A Transformer reads sequences. The Vision Transformer cuts the picture into squares.
+
+# %%
+small = scene.render(32)
+figures_clip.patches(small, patch=4)
+
+# %% [markdown]
+# Flatten each patch $x_p \in \mathbb{R}^{3\cdot P\cdot P}$ and multiply it with one matrix
+# $E$: a token is $E\,x_p$. In CLIP this projection has no bias. It is the same as a
+# convolution whose stride is its kernel size, which is how the weights are stored: `(D, 3, P, P)`.
+#
+# **Exercise 1 of 4 · An image as a sequence of patches** (10 minutes, difficulty 2 of 3).
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+@exercise("clip.patch_embedding")
+def patch_embedding(images, weight):
+    """(B, 3, H, W) images, (D, 3, P, P) weight → (B, H/P · W/P, D) tokens, row by row."""
+    ### BEGIN SOLUTION
+    size = weight.shape[-1]
+    patches = rearrange(images, "b c (h p) (w q) -> b (h w) (c p q)", p=size, q=size)
+    return patches @ weight.flatten(1).T
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Your tokens against those of the library's tower, on the picture above:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+tower = ViT(ViTConfig(image_size=32, patch_size=4, width=64, layers=1, heads=2))
+pixels = normalise(small)[None]
+tokens = patch_embedding(pixels, tower.patch.weight)
+assert torch.allclose(tokens, rearrange(tower.patch(pixels), "b d h w -> b (h w) d"), atol=1e-4)
+print("picture", tuple(pixels.shape), "→ tokens", tuple(tokens.shape))
+
+# %% [markdown]
+# A learned **class token** goes in front, learned **positions** are added (without them the tower
+# could not tell left from right), and then comes CLIP's change to the ViT: **an additional
+# LayerNorm** before the first block. The feature $I_f$ is the class token's state after the last
+# block and a final LayerNorm.
+
+# %%
+show.source(ViT.forward)
+
+# %% [markdown]
+# ### Text tower: the last token has read everything
+#
+# The text is lower-cased, cut into byte-pair tokens, and framed by a start and an end token.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+ids = tokenizer("a small red circle above a blue star")[0]
+words = [tokenizer.tokens[i].replace("</w>", "").strip("<|>") for i in ids.tolist()]
+print(words)
+print("end of text has the largest id:", int(ids.max()) == tokenizer.end == ids.tolist()[-1])
+
+# %%
+figures_clip.causal(words)
+
+# %% [markdown]
+# The text tower is a Transformer with a **causal mask**: a token sees itself and what stands
+# before it. (The authors kept the mask so that a language model's weights, or a language
+# modelling loss, could be added later.) Only one position has read the whole text:
+# the **end of text**. Its state, after a LayerNorm, is $T_f$.
+#
+# The slides call this token "EOS ([SEP])". CLIP has no [SEP]: that is BERT's separator. Nor is the first token any
+# use here, as BERT's [CLS] would be: it has read nothing.
+#
+# Texts have different lengths, so the end stands elsewhere in each row. It is easy to find: its id is the largest.
+#
+# **Exercise 2 of 4 · A text's feature** (5 minutes, difficulty 1 of 3).
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+@exercise("clip.eot_pooling")
+def eot_pooling(states, tokens):
+    """(B, L, D) states, (B, L) token ids → (B, D): each row's state at its end of text."""
+    ### BEGIN SOLUTION
+    position = tokens.argmax(dim=-1)  # (B,)
+    return states[torch.arange(len(states)), position]
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Two experiments with an untrained tower. Does the padding matter? And what does the first token know?
+
+# %%
+# NBVAL_CHECK_OUTPUT
+torch.manual_seed(0)
+text_tower = TextTower(TextConfig(tokenizer.vocab_size, 64, width=64, layers=2, heads=2)).eval()
+texts = tokenizer(["a red circle", "two objects, a small white ring above a large blue cross"])
+with torch.no_grad():
+    feature, inner = text_tower(texts)
+    padded, _ = text_tower(F.pad(texts, (0, 20)))  # 20 more columns of padding
+    states = inner["tokens"]
+assert torch.allclose(eot_pooling(states, texts[:, : states.shape[1]]), feature)
+print("more padding changes the feature:", not torch.allclose(padded, feature, atol=1e-5))
+print("first token differs between texts:", not torch.allclose(states[0, 0], states[1, 0]))
+print("end of text differs between texts:", not torch.allclose(feature[0], feature[1]))
+
+# %% [markdown]
+# ### Together
+#
+# The model holds the two towers, the two projections and one number $t$. `forward` is the paper's figure 3.
+
+# %%
+show.source(CLIP.encode_image)
+
+# %%
+show.source(CLIP.encode_text)
+
+# %%
+show.source(CLIP.forward)
+
+# %% [markdown]
+# ### Nine sizes
+#
+# | model | embed | input (px) | image tower | text width / heads | parameters |
+# |---|---|---|---|---|---|
+# | RN50 | 1024 | 224 | ResNet (3,4,6,3), width 64 | 512 / 8 | 102,007,137 |
+# | RN101 | 512 | 224 | ResNet (3,4,23,3), width 64 | 512 / 8 | 119,688,033 |
+# | RN50x4 | 640 | 288 | ResNet (4,6,10,6), width 80 | 640 / 10 | 178,300,601 |
+# | RN50x16 | 768 | 384 | ResNet (6,8,18,8), width 96 | 768 / 12 | 290,979,217 |
+# | RN50x64 | 1024 | 448 | ResNet (3,15,36,10), width 128 | 1024 / 16 | 623,258,305 |
+# | ViT-B/32 | 512 | 224 | 12 layers × 768, 12 heads | 512 / 8 | 151,277,313 |
+# | ViT-B/16 | 512 | 224 | 12 layers × 768, 12 heads | 512 / 8 | 149,620,737 |
+# | ViT-L/14 | 768 | 224 | 24 layers × 1024, 16 heads | 768 / 12 | 427,616,513 |
+# | ViT-L/14@336 | 768 | 336 | 24 layers × 1024, 16 heads | 768 / 12 | 427,944,193 |
+#
+# The text tower always has 12 layers; only its width grows with the image tower, because its
+# depth hardly mattered. The ResNets get more width, depth and resolution at once, as in EfficientNet,
+# and replace the global average by **attention pooling**: one attention layer whose query is the mean of all positions.
+#
+# That layer's output goes straight into the joint space, so it takes the place of $W_i$ there (and has a bias).
+
+# %%
+show.source(AttentionPool)
+
+# %% [markdown]
+# We do not believe a table that we can compute. The `meta` device builds a model
+# without memory: shapes, but no numbers.
+
+# %%
+NINE = {  # joint size; image tower; text width and heads; parameters in OpenAI's weights
+    "RN50": (1024, ResNetConfig(224, (3, 4, 6, 3), 64, 32), (512, 8), 102_007_137),
+    "RN101": (512, ResNetConfig(224, (3, 4, 23, 3), 64, 32), (512, 8), 119_688_033),
+    "RN50x4": (640, ResNetConfig(288, (4, 6, 10, 6), 80, 40), (640, 10), 178_300_601),
+    "RN50x16": (768, ResNetConfig(384, (6, 8, 18, 8), 96, 48), (768, 12), 290_979_217),
+    "RN50x64": (1024, ResNetConfig(448, (3, 15, 36, 10), 128, 64), (1024, 16), 623_258_305),
+    "ViT-B/32": (512, ViTConfig(224, 32, 768, 12, 12), (512, 8), 151_277_313),
+    "ViT-B/16": (512, ViTConfig(224, 16, 768, 12, 12), (512, 8), 149_620_737),
+    "ViT-L/14": (768, ViTConfig(224, 14, 1024, 24, 16), (768, 12), 427_616_513),
+    "ViT-L/14@336": (768, ViTConfig(336, 14, 1024, 24, 16), (768, 12), 427_944_193),
+}
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+for name, (embed, image, (width, heads), expected) in NINE.items():
+    with torch.device("meta"):
+        text = TextConfig(width=width, heads=heads)
+        big = CLIP(CLIPConfig(embed, image, text))
+    assert count(big) == expected, f"{name} should have {expected:,} parameters"
+    print(f"{name:13} image {count(big.image):11,}  text {count(big.text):11,}  all {count(big):,}")
+
+# %% [markdown]
+# ## 3 · The loss: who belongs to whom?
+#
+# Take $n$ pairs. Each image is compared with each text, which gives $n^2$ cosines, of which $n$, the
+# diagonal, belong together. Six pictures and their names, before and after training:
+
+# %%
+recipe = RECIPES["clip-toy"]
+torch.manual_seed(0)
+fresh, trained = recipe.build_model().eval(), zoo.load("clip-toy")
+size = trained.config.image.image_size
+pairs = [(colour, shape) for colour in ("red", "green") for shape in ("circle", "square", "star")]
+images = torch.stack([one_object(*pair, size) for pair in pairs])
+prompts = [world.class_prompt(*pair) for pair in pairs]
+before, after = (
+    evals.embed_texts(model, tokenizer, prompts) @ evals.embed_images(model, images).T
+    for model in (fresh, trained)
+)
+plots_clip.before_after(before, after, prompts)
+
+# %% [markdown]
+# Training raises the diagonal above the rest of its row *and* of its column. Pairs that share
+# the colour or the shape stay more alike than pairs that share nothing: the space has a structure
+# that nobody asked for in the loss.
+#
+# The loss reads the matrix twice. Row $i$ is a classification with $n$ classes: *which text belongs
+# to image $i$?* Column $j$ is another: *which image belongs to text $j$?*
+#
+# $$L = \frac{1}{2}\left[
+# -\frac1n\sum_i \log\frac{e^{\,\text{logits}_{ii}}}{\sum_j e^{\,\text{logits}_{ij}}}
+# \;-\;\frac1n\sum_j \log\frac{e^{\,\text{logits}_{jj}}}{\sum_i e^{\,\text{logits}_{ij}}}\right],
+# \qquad \text{logits} = e^{t}\, I_e T_e^\top$$
+#
+# The paper gives it as pseudo-code (figure 3). In words:
+#
+# 1. project and normalise: `I_e`, `T_e`, each (n, d_e);
+# 2. all cosines, times `exp(t)`: `logits`, (n, n);
+# 3. the right answers are `0, 1, …, n-1`;
+# 4. cross-entropy over the rows, cross-entropy over the columns, and their mean.
+#
+# **Exercise 3 of 4 · The contrastive loss** (10 minutes, difficulty 2 of 3). `scale` is $e^t$.
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+@exercise("clip.itc_loss")
+def itc_loss(image, text, scale):
+    """(n, D) and (n, D) embeddings, not normalised, and exp(t) → the loss in nats, a scalar."""
+    ### BEGIN SOLUTION
+    image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+    logits = scale * image @ text.T  # (n, n)
+    labels = torch.arange(len(logits))
+    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+    ### END SOLUTION
+
+
+# %% [markdown]
+# What should it say in three cases that we understand?
+
+# %%
+torch.manual_seed(0)
+axes = torch.eye(64)  # 64 directions at right angles
+cases = {
+    "each pair alone in its direction": itc_loss(axes, axes, 100.0),
+    "all images alike, all texts alike": itc_loss(torch.ones(64, 8), torch.ones(64, 8), 100.0),
+    "everybody matched with the wrong one": itc_loss(axes, axes.roll(1, 0), 100.0),
+}
+for case, loss in cases.items():
+    print(f"{case:37} {loss.item():7.3f} nats")
+assert abs(cases["all images alike, all texts alike"].item() - math.log(64)) < 1e-3
+
+# %% [markdown]
+# 0 for a perfect model; $\log n$ for one that cannot tell anything apart; up to $2e^t$ for one
+# that is sure and wrong. The library's loss is the same, plus the exchange between GPUs:
+
+# %%
+show.source(losses.itc)
+
+# %% [markdown]
+# ## 4 · Temperature
+#
+# Cosines lie between −1 and 1. A softmax over such numbers is almost flat, however good the model:
+# with $n = 256$ and scale 1, even a perfect row (1 and 255 times 0) leaves the right text only 1 % of the probability.
+# So the cosines are multiplied by $e^t$ (and $\tau = e^{-t}$ is the temperature). The gradient
+# shows what that does to learning:
+#
+# $$\frac{\partial L_i}{\partial s_{ij}} = e^{t}\,\bigl(p_{ij} - \mathbb{1}[i=j]\bigr),
+# \qquad p_{ij} = \frac{e^{\,e^t s_{ij}}}{\sum_k e^{\,e^t s_{ik}}}$$
+#
+# Each negative pushes in proportion to its probability $p_{ij}$. The larger the scale, the more
+# the hardest negatives do all the pushing. Measured with the trained model on 256 pairs of two-object
+# pictures and captions:
+
+# %%
+many_images, many_captions = world.two_object_set(1024, size, seed=1)
+image_emb = evals.embed_images(trained, many_images)
+text_emb = evals.embed_texts(trained, tokenizer, many_captions)
+similarity = image_emb @ text_emb.T  # (1024, 1024), row = image
+plots_clip.temperature(similarity[:256, :256], learned=trained.scale().item())
+
+# %% [markdown]
+# - *Too small a scale*: all negatives push alike, easy ones included, and the loss cannot fall.
+# - *Too large*: one negative gets all the push, be it hard or simply mislabelled, and the loss is
+#   ruled by a few pairs.
+# - The best value depends on how good the embeddings are at the time, so a fixed one is wrong for most
+#   of the training. CLIP **learns** $t$ together with the weights: it starts at $\log(1/0.07)$, a
+#   scale of 14.3, has no weight decay, and the scale is **clipped at 100**, which the authors found
+#   necessary for stable training.
+
+# %%
+show.source(CLIP.scale)
+
+# %% [markdown]
+# ## 5 · Batch size: where the negatives come from
+#
+# Each image meets one positive and $n - 1$ negatives, namely the other texts of its batch. So the batch
+# size decides how hard the question is. A model that guesses pays $\log n$.
+
+
+# %%
+def recall_among(similarity, candidates, seed=0):
+    """Right (1) or wrong (0): is each row's own column best among this many random columns?"""
+    generator = torch.Generator().manual_seed(seed)
+    n = len(similarity)
+    own = similarity.diagonal()[:, None]
+    others = torch.rand(n, n, generator=generator).fill_diagonal_(2).argsort(dim=1)
+    rivals = similarity.gather(1, others[:, : candidates - 1])  # (n, candidates - 1)
+    return (rivals < own).all(dim=1).float()
+
+
+recalls = {}
+for candidates in (2, 4, 16, 64, 256, 1024):
+    hits = recall_among(similarity.T, candidates)  # text → image
+    recalls[candidates] = (hits.mean().item(), *metrics.bootstrap_interval(hits))
+raw = evals.embed_images(fresh, many_images), evals.embed_texts(fresh, tokenizer, many_captions)
+chance = {n: itc_loss(raw[0][:n], raw[1][:n], 1 / 0.07).item() for n in (2, 8, 32, 128, 512)}
+assert all(abs(loss - math.log(n)) < 0.6 for n, loss in chance.items())
+plots_clip.batch_size(chance, recalls)
+
+# %% [markdown]
+# Left: the untrained model pays $\log N$, and a little more, because its opinions are random but not equal. Right: one and
+# the same model looks excellent among 2 candidates and much weaker among 1024. Two consequences:
+#
+# - **A loss means nothing without its batch size**, nor does a recall without its number of candidates.
+# - A small batch soon has nothing left to teach: its few negatives differ in everything. Among 32,768, the paper's batch,
+#   there are pairs that differ in a detail only, and the model must learn that detail.
+#
+# ### Accumulation is not a bigger batch
+#
+# When a batch does not fit into memory, one usually splits it and adds the gradients. For a
+# classifier that is exactly the same. Here it is not, because the loss of a pair depends on the other pairs:
+
+# %%
+figures_clip.accumulation()
+
+
+# %%
+def gradient(parts):
+    """Loss and gradient when 256 pairs come in this many accumulated batches."""
+    image = image_emb[:256].clone().requires_grad_()
+    chunks = zip(image.chunk(parts), text_emb[:256].chunk(parts), strict=True)
+    loss = sum(itc_loss(i, t, trained.scale().detach()) for i, t in chunks) / parts
+    return loss.item(), torch.autograd.grad(loss, image)[0].flatten()
+
+
+whole, split = gradient(1), gradient(8)
+angle = torch.cosine_similarity(whole[1], split[1], dim=0).item()
+print(f"one batch of 256:       loss {whole[0]:.3f} nats (guessing: {math.log(256):.2f})")
+print(f"8 batches of 32, mean:  loss {split[0]:.3f} nats (guessing: {math.log(32):.2f})")
+print(f"cosine between the two gradients: {angle:.2f}")
+assert whole[0] > split[0] and angle < 0.999
+
+# %% [markdown]
+# Eight batches of 32 ask an easier question, and their gradient points elsewhere. Over several
+# GPUs the right way is to **gather the embeddings**, which are small: each rank computes its own
+# $n$ rows against all $N$ columns. The gather must pass gradients back, because my text is a negative for
+# images on other ranks too. That is the `gather_rows` in the code above. On one small GPU, one can encode in pieces without
+# gradients, take the gradient of the loss at the embeddings, and encode once more to push it through (Gao et al. 2021, "GradCache").
+
+# %% [markdown]
+# ## 6 · Train one, now
+#
+# A small CLIP from nothing, on scenes that are drawn while it reads them. Same model class, same loss and same
+# engine as for the paper's size; only the recipe's numbers differ. Its image tower is the modified ResNet: convolutions are
+# built to find the same shape anywhere in the picture, and a ViT must learn that from examples. On our small drawn shapes the
+# difference is large (try `vlcourse train clip-toy-vit`, which takes some ten minutes, and compare).
+
+# %%
+live = RECIPES["clip-live"]
+live_config = replace(live.train, steps=quick(live.train.steps, 8))
+torch.manual_seed(live.train.seed)
+result = fit(
+    live.build_model(),
+    live.build_data("train"),
+    live.collate(train=True),
+    live_config,
+    evaluate=live.evaluator(),
+)
+
+# %%
+n = live.train.batch_size
+show.curve(result.history, ["loss"], chance=math.log(n), title=f"chance: log {n}")
+
+# %% [markdown]
+# Its accuracy among 48 classes, by prompts alone. No label was used in training: the words of the captions did it.
+
+# %%
+print(f"{result.step} steps of {n} pairs in {result.seconds:.0f} s")
+print(f"seen compositions:     {result.metrics['seen']:.1%} of the pictures right")
+print(f"held-out compositions: {result.metrics['heldout']:.1%}   (chance {1 / 48:.1%})")
+print(f"exp(t): from {1 / 0.07:.1f} to {result.model.scale().item():.1f}")
+if not is_quick():
+    assert result.metrics["seen"] >= 0.60, "the live run should name 60 % of the seen compositions"
+
+# %% [markdown]
+# The curve starts near $\log n$ and falls: colours come first, which are easy to see, then
+# shapes, then sizes and positions. A run that stays at $\log n$ usually has too high a learning
+# rate, or pairs that do not match.
+#
+# From here on we use `clip-toy` again: the same model with more steps, trained beforehand and shipped with the course.
+
+# %%
+card = zoo.card("clip-toy")
+print(f"{card['parameters']:,} parameters, {card['steps']:,} steps, {card['seconds'] / 60:.0f} min")
+print({name: round(value, 3) for name, value in card["metrics"].items()})
+
+# %% [markdown]
+# ## 7 · Classify with words
+#
+# A classifier is a matrix with one weight vector a class. CLIP can *compute* that matrix: write
+# each class as a text, put it through the text tower, done. With several templates
+# $k = 1 \dots K$ a class $c$, the weight is the direction that they agree on:
+#
+# $$w_c = \operatorname{normalise}\Bigl(\frac1K\sum_k T_e(\text{template}_k(c))\Bigr), \qquad
+# P(c \mid \text{image}) = \operatorname{softmax}_c\bigl(e^{t}\, I_e \cdot w_c\bigr)$$
+#
+# **Exercise 4 of 4 · A classifier written in words** (8 minutes, difficulty 1 of 3).
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+@exercise("clip.zero_shot_classifier")
+def zero_shot_classifier(prompts):
+    """(C, K, D) embeddings of K prompts for each of C classes → (C, D) weights of length 1."""
+    ### BEGIN SOLUTION
+    unit = F.normalize(prompts, dim=-1)
+    return F.normalize(unit.mean(dim=1), dim=-1)
+    ### END SOLUTION
+
+
+# %%
+def classifier(model, names, templates):
+    texts = [template.format(name) for name in names for template in templates]
+    prompts = evals.embed_texts(model, tokenizer, texts)  # (C·K, D)
+    return zero_shot_classifier(prompts.view(len(names), len(templates), -1))
+
+
+class_names = evals.world_class_names()  # "a red circle", …
+weights = classifier(trained, class_names, world.TEMPLATES)  # (48, D)
+assert torch.allclose(
+    weights, evals.classifier(trained, tokenizer, class_names, world.TEMPLATES), atol=1e-5
+)
+
+# %% [markdown]
+# Three pictures of compositions that the model **never saw**, among all 48 classes:
+
+# %%
+new_images, new_labels = world.single_object_set("heldout", 512, size)
+unit_images = evals.embed_images(trained, new_images)
+probability = (trained.scale().item() * unit_images @ weights.T).softmax(dim=-1)
+shown = [int((new_labels == c).nonzero()[0]) for c in new_labels.unique()[:3]]
+short = [" ".join(pair) for pair in world.CLASSES]
+plots_clip.best_classes(new_images[shown], probability[shown], short)
+
+# %% [markdown]
+# And measured, with 95 % bootstrap intervals over the test pictures, for three ways to write the
+# prompts. Not everything that differs on this test set differs in truth: look whether the intervals overlap.
+
+# %%
+ways = {
+    "bare words": ([f"{colour} {shape}" for colour, shape in world.CLASSES], ("{}",)),
+    "one template": (class_names, ("a picture of {}",)),
+    f"{len(world.TEMPLATES)} templates": (class_names, world.TEMPLATES),
+}
+results = {"seen compositions": {}, "held-out compositions": {}}
+for group, split in zip(results, ("test", "heldout"), strict=True):
+    test_images, labels = world.single_object_set(split, 512, size)
+    features = evals.embed_images(trained, test_images)
+    for way, (class_texts, templates) in ways.items():
+        predicted = (features @ classifier(trained, class_texts, templates).T).argmax(dim=-1)
+        hits = (predicted == labels).float()
+        results[group][way] = (hits.mean().item(), *metrics.bootstrap_interval(hits))
+plots_clip.groups(results, chance=1 / 48, ylabel="accuracy among 48 classes (%)")
+
+# %%
+accuracy, low, high = results["held-out compositions"][f"{len(world.TEMPLATES)} templates"]
+assert low > 10 / 48, "far above chance on compositions that were never seen"
+row = claims.claim("clip.zero_shot", accuracy, low, high, bootstrap=2000)
+
+# %% [markdown]
+# Why does it work? The words *red* and *triangle* each occur in training, the text tower combines
+# them as it combined other words, and the image tower has learned to put colour and shape into the same
+# directions. Where it fails, which half is wrong?
+
+# %%
+guess = probability.argmax(dim=-1)
+n_shapes = len(world.SHAPES)
+colour_right = (guess // n_shapes == new_labels // n_shapes).float().mean().item()
+shape_right = (guess % n_shapes == new_labels % n_shapes).float().mean().item()
+in_training = torch.tensor([pair in world.SEEN for pair in world.CLASSES])
+drawn = in_training[guess[guess != new_labels]].float()
+print(f"held-out pictures: colour right {colour_right:.1%}, shape right {shape_right:.1%}")
+print(f"{len(drawn)} errors; {int(drawn.sum())} of them name a composition seen in training")
+
+# %% [markdown]
+# On ImageNet the paper reports 76.2 % zero-shot for its best model, as good as the original ResNet-50 that
+# was trained on 1.28 million labelled pictures. "A photo of a {}." instead of the bare word brings about 1.3 points; 80 templates and their ensemble
+# about 5 points together. Why can a bare word hurt? Web texts are rarely a single word, and one word can mean
+# many things: a *crane* is a bird and a machine.
+
+# %% [markdown]
+# ## 8 · Search with words
+#
+# The same similarities, used the other way round: a text is the query, 256 pictures of two objects are the
+# candidates. Each caption is true of exactly one of them (green frame).
+
+# %%
+gallery, captions = world.two_object_set(256, size, seed=0)
+sim = evals.embed_texts(trained, tokenizer, captions) @ evals.embed_images(trained, gallery).T
+queries = [3, 14, 15, 92]
+best = sim[queries].topk(6, dim=1).indices
+plots_clip.retrieval([captions[q] for q in queries], gallery, best, queries)
+
+# %% [markdown]
+# What comes next in rank is wrong in a sensible way: the right colours on the wrong objects, the right
+# objects in another arrangement. Both directions, with intervals for recall@1:
+
+# %%
+for direction, table_ in (("text → image", sim), ("image → text", sim.T)):
+    hits = (metrics.ranks(table_) == 0).float()
+    low, high = metrics.bootstrap_interval(hits)
+    more = ", ".join(f"@{k} {metrics.recall_at_k(table_, k):.1%}" for k in (5, 10))
+    print(f"{direction}: recall@1 {hits.mean():.1%} ({low:.1%} to {high:.1%}), {more}")
+    assert hits.mean() > 10 / 256, "at least ten times chance"
+print(f"chance: recall@1 {1 / 256:.1%}")
+
+# %% [markdown]
+# ## 9 · Where it fails
+#
+# Retrieval among random candidates is kind: others usually differ in some word. A **foil** is not. It is
+# the true caption with one change that makes it false:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for kind in world.FOILS:
+    examples = [pair for s in world.two_object_scenes(20, seed=2) for pair in s.foils(kind)]
+    true, false = min(examples, key=lambda pair: len(pair[0]))
+    print(f"{kind}: {true!s} → {false!s}")
+
+# %% [markdown]
+# The model prefers one of the two. Chance is 50 %.
+
+# %%
+scenes = world.two_object_scenes(300, seed=2)
+foil_images = torch.stack([s.render(size) for s in scenes])
+features = evals.embed_images(trained, foil_images)
+foil_results = {}
+for kind in world.FOILS:
+    found = [(i, *pairs[i % len(pairs)]) for i, s in enumerate(scenes) if (pairs := s.foils(kind))]
+    index, true, false = zip(*found, strict=True)
+    text = [evals.embed_texts(trained, tokenizer, side) for side in (true, false)]
+    good, bad = ((features[list(index)] * side).sum(dim=-1) for side in text)
+    hits = (good > bad).float()
+    value, (low, high) = hits.mean().item(), metrics.bootstrap_interval(hits)
+    foil_results[kind.replace(" ", "\n")] = {"true caption preferred": (value, low, high)}
+    said = (
+        "above chance" if low > 0.5 else "not told from chance" if high >= 0.5 else "below chance"
+    )
+    print(f"{kind:18} {value:.1%} ({low:.1%} to {high:.1%}), {len(hits)} pictures: {said}")
+plots_clip.groups(foil_results, chance=0.5, ylabel="true caption preferred (%)")
+
+# %% [markdown]
+# Compare the bars by what the change destroys. A *replaced attribute* changes the **set of words**:
+# a bag of words notices. A *swapped* relation or attribute keeps nearly all the words and changes **who has what**
+# or **who stands where**. For that the objective pays little: in a random batch hardly any two captions consist
+# of the same words in another order, so that word order is seldom needed to find the right one. In our tiny
+# vocabulary it happens more often than on the web, and still the swaps are the harder kind.
+#
+# Large models show the same weakness (Yuksekgonul et al. 2023, "When and why
+# vision-language models behave like bags-of-words"). The cure is harder negatives; BLIP, in the next lecture, mines them.
+#
+# The paper's own limits: fine-grained classes (models of cars, species of flowers) and counting are weak; on data unlike
+# anything on the web even handwritten digits are (88 % on MNIST); and CLIP **cannot write**: it can only choose
+# among texts that somebody offers.
+
+# %% [markdown]
+# ## 10 · Real photos
+#
+# The same classes and the same code, now CIFAR-10: photos of 32×32 pixels, 10 classes, captions made with the template of the recipe.
+#
+# Mind the words. All ten classes occur in this training, so what follows is **classification by prompts, not
+# zero-shot transfer**. It shows that the machinery works on photos, no more.
+
+# %%
+cifar, photos = RECIPES["clip-cifar"], None
+if folder := paths.find_data(cifar.data.source):
+    photos = hub.open_source(folder, split="test", limit=1000)
+else:
+    print("CIFAR-10 is not on this machine, so this section is skipped.")
+    print("With the photos in a folder: vlcourse train clip-cifar data.source=FOLDER")
+
+# %%
+if photos is not None:
+    photo_model = zoo.load("clip-cifar")
+    hits = evals.labelled_details(photo_model, cifar.tokenizer(), photos, cifar.data.templates)
+    low, high = metrics.bootstrap_interval(hits)
+    print(
+        f"{len(hits)} test photos: {hits.mean():.1%} right ({low:.1%} to {high:.1%}), chance 10 %"
+    )
+    assert low > 0.2, "at least twice chance"
+
+# %%
+figure = None
+if photos is not None:
+    samples = [photos[i] for i in range(8)]
+    marks = [
+        f"{'✓' if hits[i] else '✗'} {photos.classes[s['label']]}" for i, s in enumerate(samples)
+    ]
+    figure = show.grid([s["image"] for s in samples], marks, columns=8, size=1.5)
+figure
+
+# %% [markdown]
+# ## Claims
+#
+# The headline claims of this lecture, measured by the full experiments (`vlcourse claims` repeats them; the
+# numbers below are read from their stored results, and the verdict is computed by a rule).
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for row in claims.ledger_rows(["clip.zero_shot", "clip.real"]):
+    print(row)
+
+# %% [markdown]
+# The paper reports more than we measure here: features that are good for linear classifiers on 27 data sets, and a
+# much smaller loss of accuracy under distribution shift than models trained on ImageNet (up to 75 % of the gap closed).
+#
+# A verdict *holds* says that the effect shows at toy scale, no more. 48 drawn classes are not ImageNet, and our held-out
+# compositions share their parts with the training, as the paper's unseen data sets share words and sights with the web.
+
+# %% [markdown]
+# ## Scale it up
+#
+# The same engine trains the paper's sizes: every number of a recipe can be changed on the command line. These are
+# the paper's numbers for ViT-L/14, checked by its count of parameters:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+LARGE = (
+    "model.embed=768 model.image.image_size=224 model.image.patch_size=14 model.image.width=1024",
+    "model.image.layers=24 model.image.heads=16 model.text.vocab_size=49408 model.text.context=77",
+    "model.text.width=768 model.text.layers=12 model.text.heads=12 data.context=77",
+    "model.image.activation=quick_gelu model.text.activation=quick_gelu",
+    "data.augment=crop train.batch_size=32768 train.steps=390625 train.lr=4e-4 train.warmup=2000",
+    "train.weight_decay=0.2 train.beta2=0.98 train.eps=1e-6 train.parallel=fsdp",
+)
+paper = overrides.apply(RECIPES["clip-toy-vit"], " ".join(LARGE).split())
+with torch.device("meta"):
+    print(f"{count(paper.build_model()):,} parameters")
+assert paper.train.steps * paper.train.batch_size == 32 * 400e6  # 32 epochs of WIT
+print(
+    "torchrun --nnodes 32 --nproc-per-node 8 -m vlcourse train clip-toy-vit data.source=FOLDER \\"
+)
+print(" \\\n".join(f"  {line}" for line in LARGE))
+
+# %% [markdown]
+# This takes 256 GPUs (and torchrun's `--rdzv-endpoint`, where the nodes meet). For one GPU take `train.parallel=none` and a batch that fits. The course's tokenizer learned its merges on toy captions:
+# it spells other words in bytes, which works but makes long texts; `tokenizers.train_bpe` learns merges from yours.
+#
+# What does ViT-L/14 cost? A linear map costs 2 FLOPs a weight and token, so a Transformer layer of width $D$
+# costs $24D^2$ a token, plus $4LD$ for attention over $L$ tokens. A training step costs three times the forward pass.
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+def forward_flops(tokens, width, layers):
+    return layers * tokens * (24 * width**2 + 4 * tokens * width)
+
+
+image_flops = forward_flops(257, 1024, 24) + 2 * 256 * (3 * 14 * 14) * 1024  # blocks + patches
+text_flops = forward_flops(77, 768, 12)
+per_pair = 3 * (image_flops + text_flops)
+total = per_pair * 400e6 * 32  # 32 epochs of WIT
+v100_seconds = 256 * 12 * 86_400  # the paper: 256 V100s, 12 days
+mfu = total / v100_seconds / 125e12  # a V100's peak: 125 TFLOP/s in half precision
+print(f"forward, one pair: image {image_flops / 1e9:.0f} + text {text_flops / 1e9:.0f} GFLOPs")
+print(f"training: {per_pair / 1e9:.0f} GFLOPs a pair × 12.8 billion pairs = {total:.2e} FLOPs")
+print(f"256 V100s × 12 days = {v100_seconds / 3600:,.0f} GPU-hours, so an MFU of {mfu:.0%}")
+h100_hours = total / (0.40 * 989e12) / 3600
+print(f"H100 at 989 TFLOP/s (bf16) and an MFU of 40 %: {h100_hours:,.0f} GPU-hours")
+assert 0.18 < mfu < 0.22
+
+# %% [markdown]
+# **MFU**, model FLOPs utilisation, is the share of the hardware's peak that goes into the model's own
+# arithmetic. 20 % was respectable in 2021; gradient checkpointing repeats each forward pass, so the hardware in fact
+# did about a third more. Captions shorter than 77 tokens, cut to the batch's longest as our
+# text tower does, would save most of the text's share.
+#
+# And the memory? Batch 32,768 on 256 GPUs is 128 pairs a GPU.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+parameters, pairs_per_gpu, batch, embed = 427_616_513, 128, 32_768, 768
+state = 16 * parameters  # float32 weight, gradient and Adam's two moments: 4 bytes each
+row_units = 257 * 1024 * 24 + 77 * 768 * 12  # tokens × width × layers of both towers
+stored = (
+    34 * row_units * pairs_per_gpu
+)  # about 34 bytes each in half precision, without attention maps
+saved = 2 * row_units * pairs_per_gpu  # checkpointing keeps only the input of each block
+for name, size_ in (
+    ("weights, gradients, Adam", state),
+    ("activations, all kept", stored),
+    ("activations, checkpointed", saved),
+    ("similarities, the whole matrix", 4 * batch * batch),
+    ("similarities, own rows only", 4 * batch * pairs_per_gpu),
+    ("gathered embeddings", 2 * 4 * batch * embed),
+):
+    print(f"{name:31} {size_ / 2**30:6.2f} GiB")
+
+# %% [markdown]
+# The 34 bytes follow Korthikanti et al. 2022; kept attention maps would add to them. With
+# all activations kept, even a V100 with 32 GB is more than full. Hence the paper's list of tricks: mixed precision, gradient
+# checkpointing, half-precision Adam moments, and *each GPU computes only its own rows of the similarity matrix*.
+#
+# | | the paper | toy |
+# |---|---|---|
+# | pairs | 400 M, 32 epochs | drawn on demand |
+# | batch | 32,768 | some hundred |
+# | optimiser | Adam, decoupled weight decay 0.2, β₂ 0.98 (ViT), ε 1e-6 | the same kind |
+# | learning rate | 4e-4 for ViT-L/14, 2,000 warm-up steps, cosine | see the recipe |
+# | context | 77 tokens | 64 |
+# | hardware | ViT-L/14: 256 V100s, 12 days; RN50x64: 592 V100s, 18 days | two cores |
+# | last step | one more epoch at 336 px (FixRes) | none |
+
+# %%
+show.source(TrainConfig)
+
+# %% [markdown]
+# ## Corrections
+#
+# Where the lecture's slides and notes disagree with the paper or its code:
+#
+# 1. **"EOS ([SEP])"**: the text feature is the state at the **EOT** token. [SEP] is BERT's. The paper writes [EOS],
+#    the code `<|endoftext|>`: the same token. And the text Transformer is causal, not a plain encoder.
+# 2. **"4X"** is bag-of-words against contrastive, in images to equal *zero-shot ImageNet accuracy*. Against predicting the
+#    caption with a Transformer it is 3× more, 12× in all. It is not the speed of a training step.
+# 3. **Uniform sampling of a sentence** is *not* CLIP's text processing. ConVIRT's function $t_u$, which draws one
+#    sentence of a text at random, was **removed**, because many of WIT's texts are one sentence anyway. What remains
+#    of the augmentations is a random square crop of the image.
+# 4. **YFCC100M**: the paper does not only call it noisy; it says what is left, 15 million pictures with English
+#    natural-language titles or descriptions.
+# 5. **WIT**: 400 million, not more. It was balanced by the limit of 20,000 pairs a query; the paper describes no
+#    strict de-noising filter. Its total number of words is like that of WebText.
+# 6. **"Models of ten billion parameters"** (百亿级) as the reason for a larger data set: CLIP's largest has 0.62 billion.
+# 7. **"12 layers, 512, 8 heads"** is the text tower of the base sizes. Its width goes up to 1024; its depth is always 12.
+# 8. **"ResNetD anti-aliased pooling"** are two changes: the stem and shortcuts of ResNet-D (He et al. 2019), and blur
+#    pooling before strides (Zhang 2019). In the code, an average pool before every stride serves both.
+# 9. **"Minimise the cosine similarity of matching pairs"** (interview notes): the other way round. It is *maximised* for
+#    pairs that match.
+# 10. **PaLM-E** stands among the follow-ups as built on CLIP. Its image encoders are ViTs trained on classification. And with GPT-4
+#     it appeared in March 2023, not in 2021–2022 as the time line says.
+# 11. **The pseudo-code's names**: with images in rows, `loss_i` with `axis=0` normalises over the *images* of each text. The names
+#     look swapped; the mean of the two is the same.
+
+# %% [markdown]
+# ## Recap
+#
+# - **Supervision.** Sentences from the web instead of labels: 400 million pairs, and no fixed list of classes.
+# - **Objective.** Which text belongs to which image? Twelve times cheaper than writing the caption.
+# - **Model.** ViT with an extra LayerNorm, causal text tower read at EOT, one bias-free matrix each, unit length, $e^{t} I_e T_e^\top$.
+# - **Loss.** Cross-entropy over rows and over columns; guessing costs $\log n$. Temperature learned, scale at most 100.
+# - **Batch.** It supplies the negatives. Gather embeddings with gradients; accumulation does not replace it.
+# - **Use.** Prompts make a classifier, also for compositions never seen; the same similarities make a search engine.
+# - **Limits.** Who has what, left or right, how many, fine detail; and it cannot write.
+#
+# **What followed.** *ALIGN* (2021) took 1.8 billion noisy pairs with hardly any cleaning: quantity makes up for noise. *CoCa* (2022) trains
+# contrast and captioning in one model, so that it can also write. *PaLM-E* (2023) feeds image features and a robot's state into a language
+# model. *BLIP*, our next lecture, adds matching and writing to CLIP's contrast, and cleans the web's texts with its own captions.
+
+# %% [markdown]
+# ## Quiz
+#
+# **1.** A batch has 64 pairs and the loss stays at 4.16. What do you know?
+#
+# <details><summary>Answer</summary>
+#
+# log 64 = 4.16: the model does no better than guessing. Look at the learning rate, at whether the embeddings have
+# collapsed to one direction, and at whether images and texts are still in the same order.
+#
+# </details>
+#
+# **2.** Why is the text feature taken at the last token, and not at the first as in BERT?
+#
+# <details><summary>Answer</summary>
+#
+# The mask is causal: a token sees only what stands before it. The first token has read nothing, and its state is the same for every text.
+#
+# </details>
+#
+# **3.** What goes wrong if the scale $e^t$ is fixed at 1?
+#
+# <details><summary>Answer</summary>
+#
+# Logits then lie between −1 and 1 and the softmax stays nearly flat, so that even a perfect model has a high loss; all negatives
+# push almost alike, easy ones as much as hard ones.
+#
+# </details>
+#
+# **4.** Your GPU holds 256 pairs. Does accumulating 8 steps give you the gradient of a batch of 2,048?
+#
+# <details><summary>Answer</summary>
+#
+# No. Each small batch computes its own block of the similarity matrix; the negatives between blocks are missing. Gather the
+# embeddings over GPUs, or encode in pieces with cached embeddings (GradCache).
+#
+# </details>
+#
+# **5.** Why must the gather over GPUs be differentiable, if each rank has its own loss?
+#
+# <details><summary>Answer</summary>
+#
+# My embedding is a negative in the rows of other ranks. Their losses depend on it, and that part of its gradient reaches it only through the gather.
+#
+# </details>
+#
+# **6.** Your model names 90 % of the CIFAR-10 photos right by prompts, after training on captions of CIFAR-10. Is that zero-shot?
+#
+# <details><summary>Answer</summary>
+#
+# No. It saw these classes in training, only written as text. Zero-shot transfer needs classes (or data sets) without any
+# labelled example in training.
+#
+# </details>
+#
+# **7.** CLIP tells "a red circle" from "a blue circle", but hardly "a circle left of a star" from "a star left of a circle". Why?
+#
+# <details><summary>Answer</summary>
+#
+# The loss only asks for what separates a pair from the rest of its batch. Other captions nearly always differ in their words;
+# pairs with the same words in another order are rare, so word order is not paid for.
+#
+# </details>
+#
+# **8.** Why normalise before the mean over templates, and once more after it?
+#
+# <details><summary>Answer</summary>
+#
+# Before: otherwise prompts with long embeddings count more. After: the mean of unit vectors is shorter the less they agree,
+# and a class must not win or lose by the length of its weight.
+#
+# </details>
+#
+# **9.** Later systems took CLIP apart and used the pieces. Which piece would you take to steer an image generator by text, and
+# which one to give a language model eyes?
+#
+# <details><summary>Answer</summary>
+#
+# The text tower steers the generator: Stable Diffusion 1 reads the states of *all* 77 tokens from ViT-L/14's text tower. The
+# image tower, usually the states of all patches before the projection, is the eye of BLIP-2, LLaVA and many others. Both profit from
+# training that made words and sights comparable.
+#
+# </details>
+#
+# **10.** SimCLR needs strong augmentation and CLIP only a crop. Why?
+#
+# <details><summary>Answer</summary>
+#
+# In SimCLR the augmentation defines what "the same" means; without it the task is trivial. In CLIP the text gives a
+# second, very different view of the picture.
+#
+# </details>

@@ -1,0 +1,79 @@
+"""The pencil of the drawn figures: a canvas, boxes, arrows and pictures in one style."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+GREY = "#8C8C8C"
+
+
+def new_figure(width: float, height: float, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of ``columns`` axes side by side, sizes in inches, and the array of its axes."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        1, columns, figsize=(width, height), layout="constrained", squeeze=False, **options
+    )
+    plt.close(figure)  # the cell's value shows it; an open figure would be shown twice
+    engine: Any = figure.get_layout_engine()
+    engine.set(w_pad=0.08, h_pad=0.08)
+    return figure, axes[0]
+
+
+def canvas(axis: Axes, width: float, height: float) -> None:
+    """An empty sheet from (0, 0) to (width, height), in equal units, without axes."""
+    axis.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    axis.axis("off")
+
+
+def box(
+    axis: Axes,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    text: str,
+    colour: str = GREY,
+    size: float = 12,
+) -> None:
+    """A rounded box with its lower left corner at (x, y)."""
+    from matplotlib.patches import FancyBboxPatch
+
+    axis.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=0.1",
+            edgecolor=colour,
+            facecolor=colour + "22",
+            linewidth=2,
+        )
+    )
+    axis.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=size)
+
+
+def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """An arrow from one point to another."""
+    axis.annotate(
+        "",
+        end,
+        start,
+        arrowprops={"arrowstyle": "-|>", "linewidth": 2, "color": "#444444", "mutation_scale": 16},
+    )
+
+
+def image(axis: Axes, picture: Tensor, x: float, y: float, side: float) -> None:
+    """A uint8 picture (3, H, W) drawn into the square at (x, y)."""
+    axis.imshow(
+        picture.permute(1, 2, 0).numpy(),
+        extent=(x, x + side, y, y + side),
+        interpolation="nearest",
+        zorder=2,
+    )
