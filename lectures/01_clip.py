@@ -1124,11 +1124,9 @@ if photos is not None:
 # %%
 figure = None
 if photos is not None:
-    samples = [photos[i] for i in range(8)]
-    marks = [
-        f"{'✓' if hits[i] else '✗'} {photos.classes[s['label']]}" for i, s in enumerate(samples)
-    ]
-    figure = show.grid([s["image"] for s in samples], marks, columns=8, size=1.5)
+    labels = torch.tensor([photos[i]["label"] for i in range(len(photos))])
+    by_class = {name: hits[labels == c].mean().item() for c, name in enumerate(photos.classes)}
+    figure = show.bars(by_class, ylabel="photos named right (%)", chance=0.1, percent=True)
 figure
 
 # %% [markdown]

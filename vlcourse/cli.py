@@ -172,10 +172,8 @@ def train(args: argparse.Namespace) -> None:
         return
     from vlcourse import engine, parallel
 
-    try:
-        result = engine.train_recipe(recipe, out=args.out, resume=not args.fresh)
-    finally:
-        parallel.finish()
+    result = engine.train_recipe(recipe, out=args.out, resume=not args.fresh)
+    parallel.finish()  # only here: after an error torchrun ends the other ranks
     if os.environ.get("RANK", "0") == "0":  # under torchrun, once
         print_metrics(result.metrics)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -119,8 +120,14 @@ def to_device(batch: dict[str, Any], where: torch.device) -> Tensors:
 
 
 def finish() -> None:
-    """Leave the process group, if there is one; call it when the last run of a process is over."""
+    """Leave the process group, if there is one; call it when the last run of a process is over.
+
+    All ranks leave together, and what still holds the group (wrappers in reference cycles) goes
+    first: a group's threads that outlive it abort the process.
+    """
     if dist.is_initialized():
+        gc.collect()
+        dist.barrier()
         dist.destroy_process_group()
 
 
