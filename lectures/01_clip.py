@@ -16,12 +16,12 @@
 # *Contrastive Language–Image Pre-training*: Radford et al. 2021,
 # "Learning Transferable Visual Models From Natural Language Supervision", arXiv 2103.00020.
 #
-# **60 minutes to read**, exercises included · **2 minutes to run** on two CPU cores.
+# **100 minutes to read**, exercises included · **2 minutes to run** on two CPU cores.
 #
 # A photo classifier knows the classes that it was trained on and nothing else. CLIP learns from
 # pictures and the texts found beside them, and can afterwards be asked about any class that one
-# can put into words. You will write its four key pieces, train a small one, and find out where it
-# works and where it does not.
+# can put into words. You will write its key pieces, train a small one, and find out where it
+# works and where it does not. Each headline claim of the paper is put to a test of our own size.
 
 # %% [markdown]
 # ## Objectives
@@ -29,11 +29,12 @@
 # After this lecture you can
 #
 # 1. say why a sentence teaches more than a label, and why *matching* texts is cheaper than *writing* them;
-# 2. draw both towers with their shapes, and write the patch embedding and the text feature;
-# 3. write the contrastive loss, and explain the temperature and the batch size in it;
-# 4. build a classifier out of prompts and measure it with an interval, on classes never seen;
+# 2. draw both towers and both kinds of image tower, and write the patch embedding, the text feature and a step of BPE;
+# 3. write the contrastive loss, explain the temperature and the batch size in it, and spread it over GPUs without losing gradient;
+# 4. build a classifier out of prompts and measure it with an interval, on classes never seen, beside a linear probe;
 # 5. search pictures with words, and show what the model does *not* understand;
-# 6. estimate what the paper's training cost, from first principles.
+# 6. load published weights, and say which piece of CLIP sits in Stable Diffusion;
+# 7. estimate what the paper's training cost, from first principles.
 
 # %% [markdown]
 # ## Terms
@@ -45,34 +46,51 @@
 # | image tower, text tower | 图像编码器、文本编码器 | the two networks; they meet only in the loss |
 # | patch embedding | 图像块嵌入 | a square of pixels as one vector |
 # | class token | 分类标记 | the extra token whose state becomes the image's feature |
+# | attention pooling | 注意力池化 | a weighted mean of all positions, whose weights the picture decides |
+# | byte-pair encoding, BPE | 字节对编码 | tokens learned by joining the most frequent neighbours |
 # | end-of-text token, EOT | 文本结束标记 | the token whose state becomes the text's feature |
 # | joint embedding space | 联合嵌入空间 | where images and texts can be compared |
 # | cosine similarity | 余弦相似度 | dot product of two vectors of length 1 |
 # | temperature | 温度系数 | how sharp the softmax over the similarities is |
+# | all-gather, reduce-scatter | 全收集、规约散射 | everybody gets all rows; everybody's contributions to my rows are added up |
 # | zero-shot transfer | 零样本迁移 | use on a task without any of its labelled examples |
 # | prompt template | 提示模板 | "a photo of a {}." |
 # | prompt ensemble | 提示集成 | the mean over several templates |
+# | linear probe | 线性探测 | a linear classifier on frozen features |
+# | distribution shift | 分布偏移 | test pictures of another kind than the training's |
 # | retrieval, recall@k | 检索、召回率@k | share of queries whose own partner is among the first k |
 # | held-out composition | 留出的组合 | colour and shape both known, never seen together |
 # | foil | 干扰描述 | a caption with one change that makes it false |
 
 # %%
 import math
+from collections import Counter
 from dataclasses import replace
 
 import torch
 from einops import rearrange
+from torch import nn
 from torch.nn import functional as F
 
-from vlcourse import evals, losses, metrics, overrides, paths, tokenizers, zoo
+from vlcourse import clip_merges, evals, losses, metrics, paths, probe, tokenizers, weights, zoo
 from vlcourse.data import hub, world
 from vlcourse.data.batch import normalise
 from vlcourse.engine import TrainConfig, fit
-from vlcourse.models.clip import CLIP, CLIPConfig, TextConfig, TextTower
-from vlcourse.models.resnet import AttentionPool, ResNetConfig
-from vlcourse.models.vit import ViT, ViTConfig
-from vlcourse.recipes import RECIPES
-from vlcourse.teach import claims, figures_clip, is_quick, plots_clip, quick, show
+from vlcourse.models.clip import CLIP, PRESETS, CLIPConfig, TextConfig, TextTower
+from vlcourse.models.resnet import AttentionPool, Bottleneck, ResNet, ResNetConfig
+from vlcourse.models.vit import ViT, ViTConfig, resize_positions
+from vlcourse.recipes import PAPER_RUNS, RECIPES
+from vlcourse.recompute import blocks, recompute_blocks
+from vlcourse.teach import (
+    claims,
+    figures_clip,
+    figures_clip_towers,
+    is_quick,
+    plots_claims,
+    plots_clip,
+    quick,
+    show,
+)
 from vlcourse.teach.exercise import exercise
 
 show.style()
@@ -131,6 +149,20 @@ figures_clip.efficiency()
 #   **which of these N texts belongs to this picture?**
 #
 # The slides' "4X" is the second step alone; both together make 12× (paper, figure 2).
+#
+# Our own experiment has the same three arms: one image tower (the toy ResNet) under three heads, the same scenes and steps,
+# and captions as on the web: many ways to say it, and every fifth picture with a wrong one. As in the paper's figure,
+# the contrastive arm reads its texts as a bag of words too, so that only the objective changes. Each arm has the
+# learning rate that suits it best, found with another seed.
+
+# %%
+plots_claims.stored("clip.efficiency")
+
+# %% [markdown]
+# The row is computed from the stored measurement: how many times fewer images, with an interval over the seeds, and a verdict
+# that needs *both* steps to be clear. Read it with care in either case. In our world a small vocabulary describes
+# everything there is, so guessing the words is an easier task than on the web: whatever the contrast gains
+# there by not having to write, it has less to gain here.
 #
 # ### What is new beside SimCLR and MoCo?
 
@@ -191,7 +223,7 @@ figures_clip.patches(small, patch=4)
 # $E$: a token is $E\,x_p$. In CLIP this projection has no bias. It is the same as a
 # convolution whose stride is its kernel size, which is how the weights are stored: `(D, 3, P, P)`.
 #
-# **Exercise 1 of 4 · An image as a sequence of patches** (10 minutes, difficulty 2 of 3).
+# **Exercise 1 of 6 · An image as a sequence of patches** (10 minutes, difficulty 2 of 3).
 
 
 # %%
@@ -227,9 +259,207 @@ print("picture", tuple(pixels.shape), "→ tokens", tuple(tokens.shape))
 show.source(ViT.forward)
 
 # %% [markdown]
-# ### Text tower: the last token has read everything
+# ### The other image tower: a modified ResNet
 #
-# The text is lower-cased, cut into byte-pair tokens, and framed by a start and an end token.
+# Five of the paper's nine models, and the small ones of this lecture, see with convolutions. The start is ResNet-50;
+# green is what CLIP changes.
+
+# %%
+figures_clip_towers.resnet()
+
+# %% [markdown]
+# 1. **Stem.** Three convolutions of 3×3 instead of one of 7×7, with two more non-linearities.
+# 2. **Strides.** Where the picture is halved, an average pool does it, never the stride of a convolution.
+# 3. **Pooling.** Attention takes the place of the mean over positions.
+#
+# Build it piece by piece and watch the shape (on the `meta` device: shapes, but no numbers):
+
+# %%
+# NBVAL_CHECK_OUTPUT
+with torch.device("meta"):
+    rn50 = ResNet(PRESETS["RN50"].image, PRESETS["RN50"].embed)
+    x = torch.empty(1, 3, 224, 224)
+    for part in rn50.stem:
+        x = part(x)
+        if not isinstance(part, (nn.BatchNorm2d, nn.ReLU)):
+            print(f"stem   {type(part).__name__:10} → {tuple(x.shape[1:])}")
+    for number, block in enumerate(rn50.blocks, start=1):
+        shape, x = x.shape, block(x)
+        if x.shape != shape:
+            print(
+                f"block {number:2} {'averages' if x.shape[2] < shape[2] else '':10} → {tuple(x.shape[1:])}"
+            )
+    print(f"attention pooling → {tuple(rn50.pool(x).shape[1:])}")
+
+# %% [markdown]
+# Why not just stride? A convolution of stride 2 computes every second position and skips the others: where a thin line falls between
+# the computed ones, it is seen less. So the features depend on whether the object stands on an even or an odd pixel,
+# which means nothing. (Signal processing calls it *aliasing*; Zhang 2019, "Making Convolutional Networks Shift-Invariant Again".)
+#
+# We measure it: halve a picture three times by random convolutions, the same weights in both nets, average over the positions,
+# and move the picture by some pixels. (Round the edge: nothing leaves it. So the feature should not change at all.)
+
+
+# %%
+def halve_three_times(averaged):
+    """Random convolutions with stride 2, or with stride 1 and an average pool after each."""
+    torch.manual_seed(0)  # the same weights for both
+    layers, channels = [], 3
+    for out in (16, 32, 64):
+        stride = 1 if averaged else 2
+        layers.append(nn.Conv2d(channels, out, 3, stride, 1, padding_mode="circular", bias=False))
+        layers += [nn.ReLU(), nn.AvgPool2d(2)] if averaged else [nn.ReLU()]
+        channels = out
+    return nn.Sequential(*layers).requires_grad_(False)
+
+
+# %%
+moving = normalise(world.single_object_set("test", 64, 64)[0])
+moved = {}
+for kind, averaged in (("convolutions with stride", False), ("average pools", True)):
+    net = halve_three_times(averaged)
+    views = [net(moving.roll(pixels, dims=3)).mean(dim=(2, 3)) for pixels in range(9)]
+    change = [(v - views[0]).norm(dim=1) / views[0].norm(dim=1) for v in views]
+    moved[kind] = [float(c.mean()) for c in change]
+assert max(moved["average pools"]) < max(moved["convolutions with stride"]) / 3
+figures_clip_towers.shift(moved)
+
+# %% [markdown]
+# Every 8 pixels, the product of the three strides, the change is zero (with the pools already at 4, since the mean of the last averages is the mean of
+# what they average). In between, averaging keeps it several times smaller. It has a price:
+# the convolution before the pool works at the full resolution. In CLIP's blocks the pool stands between the 3×3 and the
+# last 1×1 convolution, and in the shortcut before its 1×1:
+
+# %%
+show.source(Bottleneck.forward)
+
+# %% [markdown]
+# **Attention pooling.** The mean gives each position the same weight, sky and bird alike. Here one attention layer
+# decides: its query is the mean, its keys and values are all positions, the mean among them.
+
+# %%
+figures_clip_towers.attention_pool()
+
+# %%
+show.source(AttentionPool)
+
+# %% [markdown]
+# The output matrix goes straight into the joint space, so it takes the place of $W_i$ (and has a bias).
+# How does it begin? A tower fresh from its initialisation, on pictures of 224 px, which leave 7×7 positions:
+
+
+# %%
+def pooling_weights(pool, grid):
+    """(B, C, H, W) → (B, heads, 1 + H·W): the weights that attention pooling gives."""
+    x = rearrange(grid, "b c h w -> b (h w) c")
+    x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + pool.positions
+    attention = pool.attention
+    query, keys = (
+        rearrange(t, "b l (h d) -> b h l d", h=attention.heads)
+        for t in (attention.q(x[:, :1]), attention.k(x))
+    )
+    return (query @ keys.mT / query.shape[-1] ** 0.5).softmax(dim=-1)[:, :, 0]
+
+
+torch.manual_seed(0)
+wide = ResNet(ResNetConfig(224, (1, 1, 1, 1), 16, 8), embed=128).eval().requires_grad_(False)
+grid = wide(normalise(world.single_object_set("test", 4, 224)[0]))[1]["grid"]
+share = pooling_weights(wide.pool, grid)
+print(
+    f"{share.shape[-1]} weights between {share.min():.4f} and {share.max():.4f}; equal shares: 0.02"
+)
+assert torch.allclose(share, torch.full_like(share, 1 / 50), atol=0.005)
+
+# %% [markdown]
+# It **begins as the mean** and learns to depart from it. In our own tower there is nothing to choose: 32 px leave a grid of
+# 1×1, so that the mean *is* the only position, and the layer does hardly more than a linear map. The paper's ResNets
+# weigh 50 tokens at 224 px, up to 197 at 448 px.
+#
+# ### Text tower, first part: tokens
+#
+# Whole words make a vocabulary without end, letters make long texts. **Byte-pair encoding** (Sennrich et al. 2016)
+# is in between: begin with the single bytes, and again and again join the most frequent pair of neighbours into a new token. The toy tokenizer
+# and the word *triangle*:
+
+# %%
+some = [scene.captions()[0] for scene in world.two_object_scenes(100, seed=4)]
+word_steps, lengths = [], {}
+for count in range(len(tokenizer.merges) + 1):
+    shorter = tokenizers.ByteBPE(tokenizer.merges[:count])
+    symbols = [shorter.tokens[i] for i in shorter.encode("triangle")]
+    if not word_steps or symbols != word_steps[-1][1]:
+        word_steps.append((count, symbols))
+    if count % 23 == 0:
+        lengths[count] = sum(len(shorter.encode(text)) for text in some) / len(some)
+figures_clip_towers.merging(word_steps, lengths)
+
+# %% [markdown]
+# A word that is frequent ends as one token; a rare one stays in pieces, and no text is ever unknown, because any byte is a token.
+# The mark `</w>` on a word's last symbol tells *le* at the end of a word from *le* within one.
+#
+# Learning needs only a table of words with their counts. Each step is, over words $w$ with counts $c_w$,
+#
+# $$(a, b)^\star = \arg\max_{(a, b)} \sum_w c_w \cdot \#\{\text{places in } w \text{ where } b \text{ follows } a\},$$
+#
+# and then $a\,b$ becomes one symbol everywhere. Of equally frequent pairs take the one that sorts first.
+#
+# **Exercise 2 of 6 · One step of learning a tokenizer** (12 minutes, difficulty 2 of 3). `tokenizers.merge(symbols, pair)` joins a pair
+# in one word.
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+@exercise("clip.bpe_merge")
+def bpe_merge(words):
+    """{("l", "o", "w</w>"): 5, …}, symbols → count, to (the best pair, the words with it merged)."""
+    ### BEGIN SOLUTION
+    pairs = Counter()
+    for symbols, count in words.items():
+        for pair in zip(symbols, symbols[1:], strict=False):
+            pairs[pair] += count
+    best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+    return best, {tokenizers.merge(symbols, best): count for symbols, count in words.items()}
+    ### END SOLUTION
+
+
+# %% [markdown]
+# Forty steps of yours on captions of the toy world, against the library's:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+counts = Counter(w for text in some for w in tokenizers.split_words(tokenizers.clean(text)))
+vocabulary = {(*word[:-1], word[-1] + "</w>"): count for word, count in counts.items()}
+learned = []
+for _ in range(40):
+    pair, vocabulary = bpe_merge(vocabulary)
+    learned.append(pair)
+assert learned == tokenizers.train_bpe(some, 40)
+print("first:", ", ".join("+".join(pair) for pair in learned[:8]))
+print("last: ", ", ".join("+".join(pair) for pair in learned[-6:]))
+
+# %% [markdown]
+# CLIP's own vocabulary has the same build, with the merges of a larger corpus:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+bytes_, ends, marks = 256, 256, 2  # each byte, each byte that ends a word, start and end of text
+print(f"toy:  {bytes_ + ends + len(tokenizer.merges) + marks:,} tokens")
+print(
+    f"CLIP: {bytes_ + ends + clip_merges.MERGES + marks:,} tokens, context {TextConfig().context}"
+)
+assert bytes_ + ends + clip_merges.MERGES + marks == TextConfig().vocab_size
+print(f"toy tokens for '红色圆形', which it never saw: {len(tokenizer.encode('红色圆形'))} bytes")
+try:
+    tokenizer("a small red circle " * 10, context=16)
+except ValueError as error:
+    print(error)
+
+# %% [markdown]
+# The context of 77 counts start and end, so 75 tokens remain; a longer text is refused, or cut when you say so.
+#
+# ### Text tower, second part: the last token has read everything
+#
+# The text is lower-cased, cut into tokens, and framed by a start and an end token.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -252,7 +482,7 @@ figures_clip.causal(words)
 #
 # Texts have different lengths, so the end stands elsewhere in each row. It is easy to find: its id is the largest.
 #
-# **Exercise 2 of 4 · A text's feature** (5 minutes, difficulty 1 of 3).
+# **Exercise 3 of 6 · A text's feature** (5 minutes, difficulty 1 of 3).
 
 
 # %%
@@ -300,59 +530,32 @@ show.source(CLIP.forward)
 # %% [markdown]
 # ### Nine sizes
 #
-# | model | embed | input (px) | image tower | text width / heads | parameters |
-# |---|---|---|---|---|---|
-# | RN50 | 1024 | 224 | ResNet (3,4,6,3), width 64 | 512 / 8 | 102,007,137 |
-# | RN101 | 512 | 224 | ResNet (3,4,23,3), width 64 | 512 / 8 | 119,688,033 |
-# | RN50x4 | 640 | 288 | ResNet (4,6,10,6), width 80 | 640 / 10 | 178,300,601 |
-# | RN50x16 | 768 | 384 | ResNet (6,8,18,8), width 96 | 768 / 12 | 290,979,217 |
-# | RN50x64 | 1024 | 448 | ResNet (3,15,36,10), width 128 | 1024 / 16 | 623,258,305 |
-# | ViT-B/32 | 512 | 224 | 12 layers × 768, 12 heads | 512 / 8 | 151,277,313 |
-# | ViT-B/16 | 512 | 224 | 12 layers × 768, 12 heads | 512 / 8 | 149,620,737 |
-# | ViT-L/14 | 768 | 224 | 24 layers × 1024, 16 heads | 768 / 12 | 427,616,513 |
-# | ViT-L/14@336 | 768 | 336 | 24 layers × 1024, 16 heads | 768 / 12 | 427,944,193 |
-#
-# The text tower always has 12 layers; only its width grows with the image tower, because its
-# depth hardly mattered. The ResNets get more width, depth and resolution at once, as in EfficientNet,
-# and replace the global average by **attention pooling**: one attention layer whose query is the mean of all positions.
-#
-# That layer's output goes straight into the joint space, so it takes the place of $W_i$ there (and has a bias).
-
-# %%
-show.source(AttentionPool)
-
-# %% [markdown]
-# We do not believe a table that we can compute. The `meta` device builds a model
-# without memory: shapes, but no numbers.
-
-# %%
-NINE = {  # joint size; image tower; text width and heads; parameters in OpenAI's weights
-    "RN50": (1024, ResNetConfig(224, (3, 4, 6, 3), 64, 32), (512, 8), 102_007_137),
-    "RN101": (512, ResNetConfig(224, (3, 4, 23, 3), 64, 32), (512, 8), 119_688_033),
-    "RN50x4": (640, ResNetConfig(288, (4, 6, 10, 6), 80, 40), (640, 10), 178_300_601),
-    "RN50x16": (768, ResNetConfig(384, (6, 8, 18, 8), 96, 48), (768, 12), 290_979_217),
-    "RN50x64": (1024, ResNetConfig(448, (3, 15, 36, 10), 128, 64), (1024, 16), 623_258_305),
-    "ViT-B/32": (512, ViTConfig(224, 32, 768, 12, 12), (512, 8), 151_277_313),
-    "ViT-B/16": (512, ViTConfig(224, 16, 768, 12, 12), (512, 8), 149_620_737),
-    "ViT-L/14": (768, ViTConfig(224, 14, 1024, 24, 16), (768, 12), 427_616_513),
-    "ViT-L/14@336": (768, ViTConfig(336, 14, 1024, 24, 16), (768, 12), 427_944_193),
-}
+# The published models, as the library has them. We do not believe a table that we can compute: the number of parameters
+# is counted, again on the `meta` device.
 
 
 # %%
 # NBVAL_CHECK_OUTPUT
-def count(module):
+def count_parameters(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-for name, (embed, image, (width, heads), expected) in NINE.items():
+for name, shape in PRESETS.items():
     with torch.device("meta"):
-        text = TextConfig(width=width, heads=heads)
-        big = CLIP(CLIPConfig(embed, image, text))
-    assert count(big) == expected, f"{name} should have {expected:,} parameters"
-    print(f"{name:13} image {count(big.image):11,}  text {count(big.text):11,}  all {count(big):,}")
+        big = shape.build()
+    tower, text = shape.image, shape.text
+    layers = tower.layers if isinstance(tower, ViTConfig) else str(tower.layers).replace(" ", "")
+    print(
+        f"{name:12} {tower.image_size} px → {shape.embed:4}  image {layers!s:>11} × {tower.width:4}",
+        end="  ",
+    )
+    print(f"text {text.layers} × {text.width:4}, {text.heads:2} heads  {count_parameters(big):11,}")
 
 # %% [markdown]
+# (Layers × width; for a ResNet the blocks of its four stages and the channels after the stem.) The text tower always has 12 layers; only its
+# width grows with the image tower, because its depth hardly mattered. The ResNets get more width, depth and
+# resolution at once, as in EfficientNet.
+#
 # ## 3 · The loss: who belongs to whom?
 #
 # Take $n$ pairs. Each image is compared with each text, which gives $n^2$ cosines, of which $n$, the
@@ -392,7 +595,7 @@ plots_clip.before_after(before, after, prompts)
 # 3. the right answers are `0, 1, …, n-1`;
 # 4. cross-entropy over the rows, cross-entropy over the columns, and their mean.
 #
-# **Exercise 3 of 4 · The contrastive loss** (10 minutes, difficulty 2 of 3). `scale` is $e^t$.
+# **Exercise 4 of 6 · The contrastive loss** (10 minutes, difficulty 2 of 3). `scale` is $e^t$.
 
 
 # %%
@@ -526,10 +729,85 @@ assert whole[0] > split[0] and angle < 0.999
 
 # %% [markdown]
 # Eight batches of 32 ask an easier question, and their gradient points elsewhere. Over several
-# GPUs the right way is to **gather the embeddings**, which are small: each rank computes its own
-# $n$ rows against all $N$ columns. The gather must pass gradients back, because my text is a negative for
-# images on other ranks too. That is the `gather_rows` in the code above. On one small GPU, one can encode in pieces without
+# GPUs the right way is to **gather the embeddings**, which are small. On one small GPU, one can encode in pieces without
 # gradients, take the gradient of the loss at the embeddings, and encode once more to push it through (Gao et al. 2021, "GradCache").
+#
+# ### Over several GPUs: gather, with gradient
+#
+# $N = W\,n$ pairs on $W$ ranks. `torch.distributed.all_gather` brings every rank's rows to all ranks, but
+# **what it returns are constants**. The first thing that people write is
+#
+# ```python
+# def gather_rows(local, received, rank):   # received: what all_gather returned, W tensors (n, D)
+#     return torch.cat(received)            # then: itc(gather_rows(image, …), gather_rows(text, …))
+# ```
+#
+# The loss is right to the last digit, and nothing is learned. Find out why, and repair it.
+#
+# **Exercise 5 of 6 · Find the bug: a gather without gradient** (8 minutes, difficulty 2 of 3). `local` is this rank's own
+# part, with its history.
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+@exercise("clip.gather_bug")
+def gather_rows(local, received, rank):
+    """(n, D) own rows, W received parts (n, D), own rank → (W·n, D), right in value and gradient."""
+    ### BEGIN SOLUTION
+    parts = list(received)
+    parts[rank] = local
+    return torch.cat(parts)
+    ### END SOLUTION
+
+
+# %% [markdown]
+# This repair lets every rank compute the *whole* $N \times N$ matrix: the gradient at its own rows is complete, and
+# the work is done $W$ times. The paper's way is cheaper: **each rank computes only its own $n$ rows against all $N$
+# columns**, memory $n \cdot N$ instead of $N^2$. But then my own loss no longer knows all that my rows
+# do: as columns they are negatives in the losses of *other* ranks.
+
+# %%
+figures_clip_towers.gather()
+
+# %% [markdown]
+# So the backward pass of the gather adds up what all ranks feel for my rows, a *reduce-scatter*. Four ranks with 64 pairs each,
+# played one after another in one process: how far is the gradient of rank 0's texts from that of the whole batch?
+
+
+# %%
+def own_loss(rank, query, column, n=64):
+    """A rank's loss: its own rows of ``query``, against all rows of ``column`` (image, text)."""
+    own, target = slice(rank * n, (rank + 1) * n), torch.arange(rank * n, (rank + 1) * n)
+    scale = trained.scale().detach()
+    of_images = F.cross_entropy(scale * query[0][own] @ column[1].T, target)
+    return (of_images + F.cross_entropy(scale * query[1][own] @ column[0].T, target)) / 2
+
+
+# %%
+raw_image, raw_text = image_emb[:256], text_emb[:256].clone().requires_grad_()
+sides = raw_image, F.normalize(raw_text, dim=-1)
+constant = tuple(side.detach() for side in sides)
+right = torch.autograd.grad(itc_loss(raw_image, raw_text, trained.scale().detach()), raw_text)[0]
+found = {
+    "columns are constants": own_loss(0, sides, constant) / 4,
+    "own columns put back, own loss only": own_loss(0, sides, sides) / 4,
+    "summed over the ranks": sum(own_loss(rank, sides, sides) for rank in range(4)) / 4,
+}
+for way, loss in found.items():
+    mine = torch.autograd.grad(loss, raw_text, retain_graph=True)[0][:64]  # rank 0's rows
+    found[way] = float((mine - right[:64]).norm() / right[:64].norm())
+    print(f"{way:36} off by {found[way]:.1%} of the gradient's length")
+assert found["summed over the ranks"] < 1e-4 < 0.05 < found["columns are constants"]
+
+# %% [markdown]
+# The errors of the first two are no noise; they are a part of the gradient that is missing in each step. In the library
+# the sum is in `backward`, and a test runs the loss on 2 and on 4 real processes against one process with the whole batch.
+
+# %%
+show.source(losses._GatherRows)
+
+# %% [markdown]
+# (DDP then averages over the ranks, which makes the mean of the ranks' losses the loss of the whole batch.)
 
 # %% [markdown]
 # ## 6 · Train one, now
@@ -588,7 +866,7 @@ print({name: round(value, 3) for name, value in card["metrics"].items()})
 # $$w_c = \operatorname{normalise}\Bigl(\frac1K\sum_k T_e(\text{template}_k(c))\Bigr), \qquad
 # P(c \mid \text{image}) = \operatorname{softmax}_c\bigl(e^{t}\, I_e \cdot w_c\bigr)$$
 #
-# **Exercise 4 of 4 · A classifier written in words** (8 minutes, difficulty 1 of 3).
+# **Exercise 6 of 6 · A classifier written in words** (8 minutes, difficulty 1 of 3).
 
 
 # %%
@@ -610,10 +888,9 @@ def classifier(model, names, templates):
 
 
 class_names = evals.world_class_names()  # "a red circle", …
-weights = classifier(trained, class_names, world.TEMPLATES)  # (48, D)
-assert torch.allclose(
-    weights, evals.classifier(trained, tokenizer, class_names, world.TEMPLATES), atol=1e-5
-)
+weights_of_classes = classifier(trained, class_names, world.TEMPLATES)  # (48, D)
+expected = evals.classifier(trained, tokenizer, class_names, world.TEMPLATES)
+assert torch.allclose(weights_of_classes, expected, atol=1e-5)
 
 # %% [markdown]
 # Three pictures of compositions that the model **never saw**, among all 48 classes:
@@ -621,7 +898,7 @@ assert torch.allclose(
 # %%
 new_images, new_labels = world.single_object_set("heldout", 512, size)
 unit_images = evals.embed_images(trained, new_images)
-probability = (trained.scale().item() * unit_images @ weights.T).softmax(dim=-1)
+probability = (trained.scale().item() * unit_images @ weights_of_classes.T).softmax(dim=-1)
 shown = [int((new_labels == c).nonzero()[0]) for c in new_labels.unique()[:3]]
 short = [" ".join(pair) for pair in world.CLASSES]
 plots_clip.best_classes(new_images[shown], probability[shown], short)
@@ -671,9 +948,75 @@ print(f"{len(drawn)} errors; {int(drawn.sum())} of them name a composition seen 
 # was trained on 1.28 million labelled pictures. "A photo of a {}." instead of the bare word brings about 1.3 points; 80 templates and their ensemble
 # about 5 points together. Why can a bare word hurt? Web texts are rarely a single word, and one word can mean
 # many things: a *crane* is a bird and a machine.
+#
+# In full, on 3,000 toy pictures and on photos, the same pictures for each way of asking:
+
+# %%
+plots_claims.stored("clip.prompts")
 
 # %% [markdown]
-# ## 8 · Search with words
+# A prompt can help in two ways: it settles what an ambiguous word means, or it only looks more like the texts of the training. In our two
+# worlds no word has a second meaning, so the second way alone is left: a bare name is no sentence that the training had, and one template should mend
+# what that costs. What an ensemble adds on the web it adds to the web's disorder; look what remains of it here.
+
+# %% [markdown]
+# ## 8 · A few labels: the linear probe
+#
+# Prompts are one use of the features. The paper's other question is older: freeze the image tower, and fit one linear classifier
+# (logistic regression, L-BFGS) on labelled pictures. It says how well the features *separate* the classes, whether or not words find them.
+# One takes the features before the projection; the ResNet has none of its own, so there it is the pooling's output.
+#
+# Live: pictures of the eight held-out compositions, among all 48 classes, where prompts are not perfect. How many labels are they worth?
+
+# %%
+test_x = probe.features(trained, new_images)
+by_words = (guess == new_labels).float()
+low, high = metrics.bootstrap_interval(by_words)
+print(f"prompts, no labels:   {by_words.mean():.1%} ({low:.1%} to {high:.1%})")
+for labels_a_class in (1, 2, 4, 16):
+    parts = [
+        world.single_object_set(split, labels_a_class * classes, size, seed=11)
+        for split, classes in (("train", len(world.SEEN)), ("heldout", len(world.HELD_OUT)))
+    ]
+    known, answers = (torch.cat(both) for both in zip(*parts, strict=True))
+    fitted = probe.linear_probe(probe.features(trained, known), answers, test_x, new_labels)
+    low, high = metrics.bootstrap_interval(fitted.hits)
+    print(f"probe, {labels_a_class:2} a class:    {fitted.accuracy:.1%} ({low:.1%} to {high:.1%})")
+assert fitted.accuracy > 0.9
+
+# %% [markdown]
+# Where a probe with few labels beats the prompts, the features had the answer and the words did not point at it.
+# On average over the paper's data sets, zero-shot CLIP is about as good as a probe on its own features with four labels a class.
+#
+# The experiment in full, on the 40 seen classes, has a third arm: the same tower, trained from nothing on the same labels.
+
+# %%
+plots_claims.stored("clip.linear_probe")
+
+# %% [markdown]
+# Mind what is compared. The probe's features come from hundreds of thousands of captioned scenes of the same world, the third arm has
+# only its labels. That is the claim, that such features save labels, and not that a probe is the better way to
+# train.
+#
+# ## 9 · Under shift
+#
+# A classifier learns whatever separates its classes in its training pictures, the background included. The paper found that zero-shot models
+# lose far less on other kinds of pictures (sketches, renditions, odd poses) than models trained on ImageNet with the same accuracy there.
+# Two reasons are mixed in it: the web's variety, and that nothing was fitted to one data set.
+#
+# Our experiment takes the first one away: one tower, **the same scenes**, once with captions and once with labels; then
+# unknown backgrounds, sizes outside of the training's, noise.
+
+# %%
+plots_claims.stored("clip.robust")
+
+# %% [markdown]
+# Where both arms lose alike, the objective alone is not what makes CLIP robust, and the data must be. That is what Fang et al. 2022
+# ("Data Determines Distributional Robustness in Contrastive Language Image Pre-training") found at full scale. Toy scenes of one generator
+# have none of the web's variety, for either arm.
+
+# %% [markdown]
+# ## 10 · Search with words
 #
 # The same similarities, used the other way round: a text is the query, 256 pictures of two objects are the
 # candidates. Each caption is true of exactly one of them (green frame).
@@ -699,7 +1042,7 @@ for direction, table_ in (("text → image", sim), ("image → text", sim.T)):
 print(f"chance: recall@1 {1 / 256:.1%}")
 
 # %% [markdown]
-# ## 9 · Where it fails
+# ## 11 · Where it fails
 #
 # Retrieval among random candidates is kind: others usually differ in some word. A **foil** is not. It is
 # the true caption with one change that makes it false:
@@ -738,8 +1081,13 @@ plots_clip.groups(foil_results, chance=0.5, ylabel="true caption preferred (%)")
 # a bag of words notices. A *swapped* relation or attribute keeps nearly all the words and changes **who has what**
 # or **who stands where**. For that the objective pays little: in a random batch hardly any two captions consist
 # of the same words in another order, so that word order is seldom needed to find the right one. In our tiny
-# vocabulary it happens more often than on the web, and still the swaps are the harder kind.
-#
+# vocabulary it happens more often than on the web, and still the swaps are the harder kind. (The *count* says nothing about counting: of two named objects
+# the foil is always "three", so a word alone decides. The claim leaves it out.)
+
+# %%
+plots_claims.stored("clip.limits")
+
+# %% [markdown]
 # Large models show the same weakness (Yuksekgonul et al. 2023, "When and why
 # vision-language models behave like bags-of-words"). The cure is harder negatives; BLIP, in the next lecture, mines them.
 #
@@ -748,11 +1096,11 @@ plots_clip.groups(foil_results, chance=0.5, ylabel="true caption preferred (%)")
 # among texts that somebody offers.
 
 # %% [markdown]
-# ## 10 · Real photos
+# ## 12 · Real photos
 #
 # The same classes and the same code, now CIFAR-10: photos of 32×32 pixels, 10 classes, captions made with the template of the recipe.
 #
-# Mind the words. All ten classes occur in this training, so what follows is **classification by prompts, not
+# Mind the words. All ten classes occur in this training, so what follows first is **classification by prompts, not
 # zero-shot transfer**. It shows that the machinery works on photos, no more.
 
 # %%
@@ -782,6 +1130,134 @@ if photos is not None:
 figure
 
 # %% [markdown]
+# Now with true zero-shot transfer: the same recipe once more, without any photo or caption of two classes, which are then among the ten answers.
+
+# %%
+plots_claims.stored("clip.real")
+
+# %% [markdown]
+# What can be expected for a class that was left out? Its *name* was never in a caption, so that for the text tower it is a
+# token fresh from the initialisation: nothing says what a *truck* is. Colour and shape words of the toy world came in other company; here
+# there are ten nouns, and no sentence that relates two of them. Zero-shot transfer needs a language that was learned elsewhere, and that is
+# what 400 million texts are for.
+#
+# ## 13 · Published weights, and another resolution
+#
+# The models of the paper are public, in three layouts of the same tensors. The library has one model and a table
+# of names for each layout; loading is strict, every tensor must find its place. From a hub id (the only case that uses the network) or from a
+# folder on your disk:
+#
+# ```python
+# model = weights.from_hf("openai/clip-vit-base-patch32")         # transformers' layout, about 600 MB
+# model = weights.from_openai("ViT-B-32.safetensors")             # OpenAI's and open_clip's layout
+# tokenizer = tokenizers.clip()                                   # needs the file of CLIP's merges
+# embedding = evals.embed_texts(model, tokenizer, ["a photo of a cat"])
+# ```
+#
+# Offline, we send our own model through OpenAI's layout and back:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+theirs = weights.to_openai(trained)
+heads = {"image_heads": trained.config.image.heads, "text_heads": trained.config.text.heads}
+back = weights.from_openai(theirs, activation="gelu", **heads)
+pairs_ = zip(trained.state_dict().values(), back.state_dict().values(), strict=True)
+print("every tensor came back:", all(torch.equal(a, b) for a, b in pairs_))
+print("the same config:", back.config == trained.config)
+fused = theirs["transformer.resblocks.0.attn.in_proj_weight"]
+print("query, key and value in one matrix there:", tuple(fused.shape))
+try:
+    weights.from_openai({k: v for k, v in theirs.items() if k != "ln_final.bias"}, **heads)
+except weights.WeightsError as error:
+    print(error)
+
+# %% [markdown]
+# One trap no check can find: **the weights do not say which GELU they were trained with.** OpenAI's want QuickGELU, $x\,\sigma(1.702x)$, most of
+# open_clip's the exact one. With the wrong one everything loads and runs, only a little worse:
+
+# %%
+wrong = weights.from_openai(theirs, activation="quick_gelu", **heads)  # ours wants "gelu"
+for said, model in (("right", back), ("wrong", wrong)):
+    emb = evals.embed_texts(model, tokenizer, many_captions[:256])
+    cosine = (emb * text_emb[:256]).sum(dim=-1)
+    print(f"{said} GELU: cosine with the model's own text embeddings {cosine.min():.4f} at least")
+
+# %% [markdown]
+# Two layers hardly show it; in a tower of 12 or 24 the differences add up.
+#
+# ### From 224 to 336 pixels
+#
+# ViT-L/14@336 is ViT-L/14, trained for one more epoch on larger pictures (FixRes, Touvron et al. 2019). Only one tensor depends on the size:
+# the positions, one for each patch. They form a grid, and a grid can be interpolated like a picture. A made-up wave, from 16×16 patches to 24×24:
+
+# %%
+ticks = torch.linspace(0, 6.28, 16)
+wave = torch.cat([torch.zeros(1), (ticks.sin()[:, None] * ticks.cos()).flatten()])[:, None]
+grids = [wave[1:, 0].view(16, 16), resize_positions(wave, grid=24)[1:, 0].view(24, 24)]
+figures_clip_towers.positions(grids, ("224 px: 16×16", "336 px: 24×24, bicubic"))
+
+# %%
+# NBVAL_CHECK_OUTPUT
+torch.manual_seed(0)
+at_224 = CLIPConfig(32, ViTConfig(224, 14, 32, 1, 2), TextConfig(600, 16, 32, 1, 2)).build()
+at_336 = at_224.at_resolution(336)
+for name, before_ in at_224.state_dict().items():
+    after_ = at_336.state_dict()[name]
+    if before_.shape != after_.shape:
+        print(f"{name}: {tuple(before_.shape)} → {tuple(after_.shape)}")
+    else:
+        assert torch.equal(before_, after_)
+first = torch.equal(at_224.image.positions[0], at_336.image.positions[0])
+print("the class token's position stays as it is:", first)
+print("parameters:", count_parameters(at_336) - count_parameters(at_224), "more")
+print(
+    "ViT-L/14:  ", (24**2 - 16**2) * PRESETS["ViT-L/14"].image.width, "more, as in the table above"
+)
+
+# %% [markdown]
+# ## 14 · What others built on it
+#
+# ### Stable Diffusion
+#
+# A picture of noise is turned into an image step by step; at each step the text says where to go. CLIP is the part that reads.
+
+# %%
+figures_clip_towers.stable_diffusion()
+
+# %% [markdown]
+# Stable Diffusion 1 (August 2022) takes the **text tower of CLIP ViT-L/14, frozen**, and none of the rest. Not the text's one embedding
+# goes in, but the states of **all 77 tokens** after the last LayerNorm, before $W_t$. They are keys and values of the cross-attention
+# layers; the queries are the positions of the latent picture. Stable Diffusion 2 has the text tower of OpenCLIP's
+# ViT-H/14 instead, and of its states those before the last layer; SDXL joins two CLIP text towers.
+#
+# **Why CLIP, and not BLIP?** (A question of the interview notes.) The notes answer that BLIP's image and text features are not aligned, because its other
+# losses pull at them. That does not hold: BLIP is trained with the contrastive loss too, and its text encoder has a
+# mode that reads text alone. And the argument misses what is used: the states of single tokens before $W_t$ are never compared with
+# an image by CLIP's loss; only the EOT's is. Whatever alignment is missing, the U-Net's cross-attention learns. Better reasons:
+#
+# - **A text encoder was wanted, and CLIP's is one**: one pass over the text alone, no image needed, one tensor that is computed once a prompt. BLIP's is
+#   a BERT-base (12 layers × 768, so no larger) that also serves, with cross-attention to an image, as encoder of pairs; its
+#   gain lies in those other modes, which a generator does not need.
+# - **More words seen.** 400 million web texts with all their names and styles, against BLIP's 14 to 129 million images, whose captions were *cleaned*,
+#   many of them written by BLIP itself in plain sentences. Prompts are full of names and styles.
+# - **At hand.** ViT-L/14's weights were public since January 2022, the month of BLIP's paper. Latent diffusion (December 2021) had still trained a
+#   text Transformer of its own; Imagen (May 2022) then showed that a large *frozen* text encoder is what counts.
+#
+# **Nothing fundamental prevents it.** Imagen's T5 has never seen an image, and raters preferred its pictures to those made with a CLIP text tower; BLIP-Diffusion (2023) puts
+# BLIP-2's features into Stable Diffusion. We know of no published comparison of the two that would settle it.
+#
+# ### Follow-ups
+#
+# | | year | what it changes | what it shows |
+# |---|---|---|---|
+# | ALIGN | 2021 | 1.8 billion pairs, hardly cleaned; EfficientNet and BERT | quantity makes up for noise |
+# | CoCa | 2022 | a text decoder in two halves: the lower one reads text alone (contrast), the upper one looks at the image (captioning) | one model for both losses, in one pass |
+# | PaLM-E | 2023 | image features and a robot's state as tokens of a language model | the language model as the common space |
+#
+# ALIGN and CoCa keep the contrast. PaLM-E does not: its ViTs were trained on classification. It stands for the other way
+# to join images and words, which BLIP-2, LLaMA-Adapter and VideoChat take in this course.
+
+# %% [markdown]
 # ## Claims
 #
 # The headline claims of this lecture, measured by the full experiments (`vlcourse claims` repeats them; the
@@ -789,12 +1265,14 @@ figure
 
 # %%
 # NBVAL_CHECK_OUTPUT
-for row in claims.ledger_rows(["clip.zero_shot", "clip.real"]):
+CLAIMS = ["clip.efficiency", "clip.zero_shot", "clip.prompts", "clip.linear_probe"]
+CLAIMS += ["clip.robust", "clip.limits", "clip.real"]
+for row in claims.ledger_rows(CLAIMS):
     print(row)
 
 # %% [markdown]
-# The paper reports more than we measure here: features that are good for linear classifiers on 27 data sets, and a
-# much smaller loss of accuracy under distribution shift than models trained on ImageNet (up to 75 % of the gap closed).
+# Each rule was written before its experiment was run, and each interval is over seeds or over the test pictures. A verdict
+# *does not show here* is a result too: it names a condition that the paper's setting has and ours lacks.
 #
 # A verdict *holds* says that the effect shows at toy scale, no more. 48 drawn classes are not ImageNet, and our held-out
 # compositions share their parts with the training, as the paper's unseen data sets share words and sights with the web.
@@ -802,31 +1280,28 @@ for row in claims.ledger_rows(["clip.zero_shot", "clip.real"]):
 # %% [markdown]
 # ## Scale it up
 #
-# The same engine trains the paper's sizes: every number of a recipe can be changed on the command line. These are
-# the paper's numbers for ViT-L/14, checked by its count of parameters:
+# The same engine trains the paper's sizes. Its nine runs are recipes beside the toy ones, with the numbers of the paper's tables 18 to 20:
 
 # %%
 # NBVAL_CHECK_OUTPUT
-LARGE = (
-    "model.embed=768 model.image.image_size=224 model.image.patch_size=14 model.image.width=1024",
-    "model.image.layers=24 model.image.heads=16 model.text.vocab_size=49408 model.text.context=77",
-    "model.text.width=768 model.text.layers=12 model.text.heads=12 data.context=77",
-    "model.image.activation=quick_gelu model.text.activation=quick_gelu",
-    "data.augment=crop train.batch_size=32768 train.steps=390625 train.lr=4e-4 train.warmup=2000",
-    "train.weight_decay=0.2 train.beta2=0.98 train.eps=1e-6 train.parallel=fsdp",
-)
-paper = overrides.apply(RECIPES["clip-toy-vit"], " ".join(LARGE).split())
-with torch.device("meta"):
-    print(f"{count(paper.build_model()):,} parameters")
-assert paper.train.steps * paper.train.batch_size == 32 * 400e6  # 32 epochs of WIT
-print(
-    "torchrun --nnodes 32 --nproc-per-node 8 -m vlcourse train clip-toy-vit data.source=FOLDER \\"
-)
-print(" \\\n".join(f"  {line}" for line in LARGE))
+for name in (run[0] for run in PAPER_RUNS):
+    config, px = RECIPES[name].train, RECIPES[name].model.image.image_size
+    epochs = config.steps * config.batch_size / 400e6
+    said = f"from {config.start}" if config.start else f"warm-up {config.warmup:,} steps"
+    print(f"{name:17} {px} px  lr {config.lr:.1e}  β₂ {config.beta2}  ε {config.eps:g}", end="  ")
+    print(f"batch {config.batch_size:,}  {epochs:2.0f} × 400 M pairs  {said}")
 
 # %% [markdown]
-# This takes 256 GPUs (and torchrun's `--rdzv-endpoint`, where the nodes meet). For one GPU take `train.parallel=none` and a batch that fits. The course's tokenizer learned its merges on toy captions:
-# it spells other words in bytes, which works but makes long texts; `tokenizers.train_bpe` learns merges from yours.
+# ViT-L/14 on 32 machines of 8 GPUs each, and then its last epoch at 336 px, which begins with what the first run left:
+#
+# ```bash
+# torchrun --nnodes 32 --nproc-per-node 8 -m vlcourse train clip-vit-l14 data.source=FOLDER
+# torchrun --nnodes 32 --nproc-per-node 8 -m vlcourse train clip-vit-l14-336 data.source=FOLDER
+# ```
+#
+# (Add torchrun's `--rdzv-endpoint`, where the nodes meet.) WIT was never published: `FOLDER` holds your own pairs. For one GPU take
+# `train.parallel=none` and a `train.batch_size` that fits, and another learning rate with it. These recipes read with CLIP's own tokenizer, so
+# the file of its merges must be on the machine.
 #
 # What does ViT-L/14 cost? A linear map costs 2 FLOPs a weight and token, so a Transformer layer of width $D$
 # costs $24D^2$ a token, plus $4LD$ for attention over $L$ tokens. A training step costs three times the forward pass.
@@ -854,8 +1329,49 @@ assert 0.18 < mfu < 0.22
 # %% [markdown]
 # **MFU**, model FLOPs utilisation, is the share of the hardware's peak that goes into the model's own
 # arithmetic. 20 % was respectable in 2021; gradient checkpointing repeats each forward pass, so the hardware in fact
-# did about a third more. Captions shorter than 77 tokens, cut to the batch's longest as our
-# text tower does, would save most of the text's share.
+# did about a third more.
+#
+# Three ways to save, of which the library has all:
+#
+# **Padding trimmed at the last EOT.** Under the causal mask nothing after the end of a text can reach its feature, so the
+# text tower drops the columns behind the batch's last EOT: the same result (the experiment in section 2), for less.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for length in (77, 40, 20):
+    cost = forward_flops(length, 768, 12)
+    print(
+        f"texts of {length} tokens: {cost / 1e9:4.1f} GFLOPs, {cost / (cost + image_flops):4.1%} of a pair"
+    )
+
+# %% [markdown]
+# **Gradient checkpointing** (`train.checkpointing=true`) keeps only each block's input, and computes the block once more in the backward
+# pass. The gradients are the same:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+torch.manual_seed(0)
+towers_ = ViTConfig(size, 8, 64, 4, 2), TextConfig(tokenizer.vocab_size, 64, 64, 4, 2)
+little, batch = CLIPConfig(64, *towers_).build(), {"pixels": normalise(images)}
+batch["tokens"] = tokenizer(prompts)
+computed = []
+for block in blocks(little):
+    block.norm1.register_forward_hook(lambda *_: computed.append(1))
+gradients = []
+for way in ("all kept", "checkpointed"):
+    if way == "checkpointed":
+        recompute_blocks(little)
+    computed.clear()
+    little.zero_grad()
+    little(batch)["itc"].backward()
+    gradients.append(torch.cat([p.grad.flatten() for p in little.parameters()]))
+    print(f"{way:12} {len(computed):2} blocks computed")
+print("the same gradients:", torch.allclose(*gradients, atol=1e-6))
+
+# %% [markdown]
+# **Mixed precision** (`train.precision=bf16`): matrix products in 16 bits, weights and Adam's moments in 32. The paper used
+# float16, whose smallest numbers are too large for some gradients, so that the loss must be scaled up; bf16 has the range of
+# float32 and needs no such care, but only two to three digits.
 #
 # And the memory? Batch 32,768 on 256 GPUs is 128 pairs a GPU.
 
@@ -922,21 +1438,23 @@ show.source(TrainConfig)
 #     it appeared in March 2023, not in 2021–2022 as the time line says.
 # 11. **The pseudo-code's names**: with images in rows, `loss_i` with `axis=0` normalises over the *images* of each text. The names
 #     look swapped; the mean of the two is the same.
+# 12. **"BLIP's image and text features are not aligned"** (interview notes, on Stable Diffusion): BLIP is trained with the contrastive loss
+#     too. And Stable Diffusion does not read the aligned embedding; see section 14.
 
 # %% [markdown]
 # ## Recap
 #
 # - **Supervision.** Sentences from the web instead of labels: 400 million pairs, and no fixed list of classes.
-# - **Objective.** Which text belongs to which image? Twelve times cheaper than writing the caption.
-# - **Model.** ViT with an extra LayerNorm, causal text tower read at EOT, one bias-free matrix each, unit length, $e^{t} I_e T_e^\top$.
+# - **Objective.** Which text belongs to which image? In the paper twelve times cheaper than writing the caption.
+# - **Model.** ViT with an extra LayerNorm, or a ResNet that averages before it strides and pools by attention; causal text tower over BPE tokens, read at EOT; one bias-free
+#   matrix each, unit length, $e^{t} I_e T_e^\top$.
 # - **Loss.** Cross-entropy over rows and over columns; guessing costs $\log n$. Temperature learned, scale at most 100.
-# - **Batch.** It supplies the negatives. Gather embeddings with gradients; accumulation does not replace it.
-# - **Use.** Prompts make a classifier, also for compositions never seen; the same similarities make a search engine.
+# - **Batch.** It supplies the negatives. Gather embeddings with gradients, each rank its own rows; accumulation does not replace it.
+# - **Use.** Prompts make a classifier, also for compositions never seen; the same similarities make a search engine; a linear probe needs few labels.
 # - **Limits.** Who has what, left or right, how many, fine detail; and it cannot write.
 #
-# **What followed.** *ALIGN* (2021) took 1.8 billion noisy pairs with hardly any cleaning: quantity makes up for noise. *CoCa* (2022) trains
-# contrast and captioning in one model, so that it can also write. *PaLM-E* (2023) feeds image features and a robot's state into a language
-# model. *BLIP*, our next lecture, adds matching and writing to CLIP's contrast, and cleans the web's texts with its own captions.
+# - **Afterwards.** The text tower steers image generators, the image tower is the eye of language models. *BLIP*, our next lecture, adds matching and writing
+#   to CLIP's contrast, and cleans the web's texts with its own captions.
 
 # %% [markdown]
 # ## Quiz
@@ -1028,5 +1546,32 @@ show.source(TrainConfig)
 #
 # In SimCLR the augmentation defines what "the same" means; without it the task is trivial. In CLIP the text gives a
 # second, very different view of the picture.
+#
+# </details>
+#
+# **11.** On 8 ranks, each computes its own rows of the loss. You replace the differentiable gather by `all_gather`. Training still works, only
+# worse. Why does it not stop altogether, as in exercise 5?
+#
+# <details><summary>Answer</summary>
+#
+# A rank's own rows still enter its loss directly, as the queries; that half of the gradient is there. Missing is what its rows do as columns, positives
+# of their partners and negatives of all others. In exercise 5 queries *and* columns came from the gathered constants.
+#
+# </details>
+#
+# **12.** A ViT-L/14 for 224 px gets pictures of 336 px. Which weights change their shape?
+#
+# <details><summary>Answer</summary>
+#
+# The positions alone: 1 + 16² become 1 + 24² vectors, by interpolation of the grid. Patch size, blocks and projection do not know the picture's size.
+#
+# </details>
+#
+# **13.** Somebody encodes a word that no merge covers. What does the tokenizer do?
+#
+# <details><summary>Answer</summary>
+#
+# It spells the word in smaller pieces, at worst in single bytes, which are all tokens. Nothing is ever unknown; the text only gets longer, and rare
+# pieces have poorly trained vectors.
 #
 # </details>

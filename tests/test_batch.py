@@ -59,6 +59,22 @@ def test_crop_shifts_by_whole_pixels_and_depends_on_the_generator_alone():
     assert len(shifts) > 15  # nearly all 25 shifts in 64 pictures
 
 
+def test_random_square_moves_along_the_long_side_only():
+    ramp = torch.arange(0, 240, 5, dtype=torch.uint8).expand(3, 16, 48).contiguous()
+    collate = batch.Collate(TOKENIZER, image_size=16, augment="random-square")
+    for image, axis in ((ramp, 2), (ramp.mT.contiguous(), 1)):
+        samples = [{"id": str(i), "image": image, "caption": "a"} for i in range(400)]
+        pixels = collate(samples, torch.Generator().manual_seed(0))["pixels"]
+        again = collate(samples, torch.Generator().manual_seed(0))["pixels"]
+        assert pixels.shape == (400, 3, 16, 16) and torch.equal(pixels, again)
+        first = batch.denormalise(pixels).select(axis + 1, 0)[:, 0, 0]  # it says the offset
+        assert set(first.tolist()) == set(range(0, 165, 5))  # 33 places, all of them
+        windows = [image.narrow(axis, int(value) // 5, 16) for value in first]
+        assert torch.equal(batch.denormalise(pixels), torch.stack(windows))
+    square = collate([sample(0, (50, 50))], torch.Generator())["pixels"]
+    assert torch.equal(square, batch.Collate(TOKENIZER, 16)([sample(0, (50, 50))])["pixels"])
+
+
 def test_flip_happens_about_half_the_time():
     ramp = torch.arange(16, dtype=torch.uint8).expand(3, 16, 16).contiguous()
     samples = [{"id": str(i), "image": ramp, "caption": "a"} for i in range(200)]

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vlcourse.models.clip import CLIP, CLIPConfig, TextConfig
-from vlcourse.models.vit import ViT, ViTConfig
+from vlcourse.models.clip import CLIP, PRESETS, CLIPConfig, TextConfig
+from vlcourse.models.resnet import ResNetConfig
+from vlcourse.models.vit import ViT, ViTConfig, resize_positions
 
 TINY = CLIPConfig(
     embed=20,
@@ -32,10 +33,33 @@ def texts(*lengths: int, width: int = 19) -> torch.Tensor:
     return rows
 
 
-def test_vit_b32_has_exactly_the_papers_number_of_parameters():
+# Computed from the published weights; the paper prints none.
+PARAMETERS = {
+    "RN50": 102_007_137,
+    "RN101": 119_688_033,
+    "RN50x4": 178_300_601,
+    "RN50x16": 290_979_217,
+    "RN50x64": 623_258_305,
+    "ViT-B/32": 151_277_313,
+    "ViT-B/16": 149_620_737,
+    "ViT-L/14": 427_616_513,
+    "ViT-L/14@336": 427_944_193,
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_published_variants_have_exactly_their_number_of_parameters(name):
     with torch.device("meta"):
-        model = CLIPConfig().build()
-    assert sum(p.numel() for p in model.parameters()) == 151_277_313
+        model = CLIPConfig.preset(name).build()
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS[name]
+
+
+def test_presets_are_asked_for_by_name():
+    assert list(PRESETS) == list(PARAMETERS) and CLIPConfig.preset("ViT-B/32") == CLIPConfig()
+    with pytest.raises(ValueError, match="no published CLIP 'vit-l-14'; did you mean 'ViT-L/14'"):
+        CLIPConfig.preset("vit-l-14")
+    with pytest.raises(ValueError, match="no published CLIP 'xyz'; known: RN50, RN101"):
+        CLIPConfig.preset("xyz")
 
 
 def test_shapes(model):
@@ -124,3 +148,76 @@ def test_bad_input_is_refused_in_words(model):
         ViT(ViTConfig(image_size=16, patch_size=5))
     with pytest.raises(ValueError, match="not divisible by 5 heads"):
         ViT(ViTConfig(image_size=15, patch_size=5, width=48, heads=5))
+
+
+def test_positions_keep_the_class_token_and_ramps():
+    positions = torch.randn(1 + 49, 6)
+    same = resize_positions(positions, 7)
+    assert torch.equal(same, positions) and same is not positions
+    rows, columns = torch.meshgrid(torch.arange(7.0), torch.arange(7.0), indexing="ij")
+    ramp = torch.stack([rows, columns], dim=-1).view(49, 2)
+    larger = resize_positions(torch.cat([torch.full((1, 2), 9.0), ramp]), 14)
+    assert larger.shape == (1 + 196, 2) and torch.equal(larger[0], torch.full((2,), 9.0))
+    # cell i of 14 lies at (i + 1/2) / 2 - 1/2 cells of 7; the border's neighbours are repeated
+    centres = (torch.arange(14) + 0.5) / 2 - 0.5
+    inside, grid = slice(4, 10), larger[1:].view(14, 14, 2)
+    expected = torch.stack(torch.meshgrid(centres[inside], centres[inside], indexing="ij"), -1)
+    torch.testing.assert_close(grid[inside, inside], expected, rtol=1e-5, atol=1e-5)
+    assert resize_positions(positions.half(), 3).dtype == torch.half
+    with pytest.raises(ValueError, match="11 positions are not one and a square grid"):
+        resize_positions(torch.randn(11, 4), 3)
+
+
+RESNET = CLIPConfig(20, ResNetConfig(64, (1, 1, 1, 1), 8, 4), TINY.text)
+
+
+@pytest.mark.parametrize(("config", "size"), [(TINY, 30), (RESNET, 128)], ids=["vit", "resnet"])
+def test_another_resolution_keeps_every_other_weight(config, size):
+    torch.manual_seed(0)
+    model = config.build()
+    other = model.at_resolution(size)
+    assert other.training and not model.eval().at_resolution(size).training
+    assert other.config.image.image_size == size and other.config.text == config.text
+    assert all(p.requires_grad and p.device.type == "cpu" for p in other.parameters())
+    before, after = model.state_dict(), other.state_dict()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert len(changed) == 1 and changed[0].endswith("positions")
+    same = model.at_resolution(config.image.image_size).state_dict()
+    assert all(torch.equal(before[name], same[name]) for name in before)
+    assert not any(before[name].data_ptr() == after[name].data_ptr() for name in before)
+
+
+def test_outputs_change_smoothly_with_the_resolution():
+    """Smooth positions and a smooth picture: a finer look at it gives nearly the same feature."""
+    torch.manual_seed(0)
+    config = CLIPConfig(20, ViTConfig(40, 5, 48, 2, 3), TINY.text)
+    model = config.build().eval()
+    coarse = torch.randn(1, 48, 3, 3)
+    smooth = F.interpolate(coarse, (8, 8), mode="bicubic", align_corners=True)
+    with torch.no_grad():
+        model.image.positions[1:] = smooth.flatten(2).mT[0] * 0.3
+    picture = F.interpolate(torch.randn(1, 3, 3, 3), (240, 240), mode="bicubic")
+    features = {}
+    for size in (40, 60, 80):
+        pixels = F.interpolate(picture, (size, size), mode="bicubic", antialias=True)
+        with torch.no_grad():
+            features[size] = model.at_resolution(size).encode_image(pixels)
+    assert F.cosine_similarity(features[40], features[60]) > 0.98
+    assert F.cosine_similarity(features[40], features[80]) > 0.97
+    scrambled = model.at_resolution(80)
+    with torch.no_grad():
+        order = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(256)])
+        scrambled.image.positions.copy_(scrambled.image.positions[order])
+        other = scrambled.encode_image(pixels)
+    assert F.cosine_similarity(features[40], other) < F.cosine_similarity(
+        features[40], features[80]
+    )
+
+
+def test_vit_l14_at_336_pixels_is_the_published_one():
+    with torch.device("meta"):
+        model = CLIPConfig.preset("ViT-L/14").build().at_resolution(336)
+    assert model.config == CLIPConfig.preset("ViT-L/14@336")
+    assert sum(p.numel() for p in model.parameters()) == PARAMETERS["ViT-L/14@336"]
+    with pytest.raises(ValueError, match="image_size 300 is not a multiple of patch_size 14"):
+        model.at_resolution(300)

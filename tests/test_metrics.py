@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torchmetrics.retrieval import RetrievalMRR, RetrievalNormalizedDCG, RetrievalRecall
 
 from vlcourse import metrics
 
@@ -24,6 +25,37 @@ def test_ranks_against_sorting():
     order = similarity.argsort(dim=1, descending=True)
     expected = (order == torch.arange(40)[:, None]).float().argmax(dim=1)
     assert torch.equal(metrics.ranks(similarity), expected)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_both_directions_against_torchmetrics(seed):
+    n = 30
+    similarity = torch.randn(n, n, generator=torch.Generator().manual_seed(seed))
+    similarity += torch.eye(n) * 1.5
+    ours = metrics.retrieval(similarity)
+    assert list(ours) == ["text_to_image", "image_to_text"]
+    indexes = torch.arange(n).repeat_interleave(n)
+    target = torch.eye(n, dtype=torch.bool).flatten()
+    for name, matrix in (("text_to_image", similarity), ("image_to_text", similarity.T)):
+        theirs = {f"recall@{k}": RetrievalRecall(top_k=k) for k in (1, 5, 10)}
+        theirs |= {"mrr": RetrievalMRR(), "ndcg": RetrievalNormalizedDCG()}
+        assert ours[name].keys() == theirs.keys()
+        for key, metric in theirs.items():
+            scores = matrix.sigmoid().flatten()  # torchmetrics drops scores of 0 and less
+            expected = float(metric(scores, target, indexes=indexes))
+            assert ours[name][key] == pytest.approx(expected, abs=1e-5), (name, key)
+    assert ours["text_to_image"] != ours["image_to_text"]
+
+
+def test_seed_interval_is_students():
+    low, high = metrics.seed_interval([1.0, 2.0, 3.0])
+    assert (low, high) == (
+        pytest.approx(2 - 4.303 / math.sqrt(3)),
+        pytest.approx(2 + 4.303 / math.sqrt(3)),
+    )
+    assert metrics.seed_interval([2.0, 2.0, 2.0]) == (2.0, 2.0)
+    with pytest.raises(ValueError, match="not 1"):
+        metrics.seed_interval([1.0])
 
 
 def test_a_constant_matrix_does_not_score():

@@ -6,33 +6,12 @@ from torch.nn import functional as F
 
 from vlcourse.models.clip import CLIPConfig, TextConfig
 from vlcourse.models.resnet import AttentionPool, Bottleneck, ResNetConfig
-from vlcourse.models.vit import ViTConfig
 
 TINY = CLIPConfig(
     embed=20,
     image=ResNetConfig(image_size=64, layers=(1, 2, 1, 1), width=8, heads=4),
     text=TextConfig(vocab_size=61, context=19, width=32, layers=2, heads=4),
 )
-
-# embed, image tower, text width, text heads, parameters (Radford et al. 2021, tables 18 to 20)
-PAPER = {
-    "RN50": (1024, ResNetConfig(224, (3, 4, 6, 3), 64, 32), 512, 8, 102_007_137),
-    "RN101": (512, ResNetConfig(224, (3, 4, 23, 3), 64, 32), 512, 8, 119_688_033),
-    "RN50x4": (640, ResNetConfig(288, (4, 6, 10, 6), 80, 40), 640, 10, 178_300_601),
-    "RN50x16": (768, ResNetConfig(384, (6, 8, 18, 8), 96, 48), 768, 12, 290_979_217),
-    "RN50x64": (1024, ResNetConfig(448, (3, 15, 36, 10), 128, 64), 1024, 16, 623_258_305),
-    "ViT-B/16": (512, ViTConfig(224, 16), 512, 8, 149_620_737),
-    "ViT-L/14": (768, ViTConfig(224, 14, 1024, 24, 16), 768, 12, 427_616_513),
-    "ViT-L/14@336": (768, ViTConfig(336, 14, 1024, 24, 16), 768, 12, 427_944_193),
-}
-
-
-@pytest.mark.parametrize("name", PAPER)
-def test_published_variants_have_exactly_their_number_of_parameters(name):
-    embed, image, width, heads, parameters = PAPER[name]
-    with torch.device("meta"):
-        model = CLIPConfig(embed, image, TextConfig(width=width, heads=heads)).build()
-    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def test_shapes_and_the_grid_that_attention_pools():

@@ -1,9 +1,13 @@
 """Byte-pair encoding: learning, encoding, decoding, batches, files."""
 
+import pickle
+
 import pytest
 import torch
 
-from vlcourse.tokenizers import ByteBPE, clean, merge, split_words, train_bpe
+from vlcourse import tokenizers
+from vlcourse.data import world
+from vlcourse.tokenizers import ByteBPE, FastBPE, clean, merge, split_words, train_bpe
 
 CORPUS = ["low low low low low", "lower lower newest newest newest newest newest newest", "widest"]
 
@@ -72,3 +76,39 @@ def test_a_broken_file_is_named_with_its_line(tmp_path):
     (tmp_path / "merges.txt").write_text("a b\nab\n")
     with pytest.raises(ValueError, match=r"line 2: expected two symbols, got 'ab'"):
         ByteBPE.load(tmp_path / "merges.txt")
+
+
+def test_the_fast_tokenizer_agrees_on_every_kind_of_caption():
+    fast = tokenizers.toy()
+    assert isinstance(fast, FastBPE) and fast.vocab_size == tokenizers.TOY_VOCAB
+    slow = ByteBPE(fast.merges)
+    texts = [str(c) for seed in range(50) for c in world.Scene.sample(seed).captions()]
+    texts += [name for texts in (world.COLOURS, world.SHAPES) for name in texts] + ["zebra Ü 草莓"]
+    assert [fast.encode(t) for t in texts] == [slow.encode(t) for t in texts]
+
+
+def test_the_fast_tokenizer_travels_to_another_process():
+    fast = tokenizers.toy()
+    copy = pickle.loads(pickle.dumps(fast))
+    assert copy("a red circle").equal(fast("a red circle"))
+
+
+def test_what_the_fast_tokenizer_remembers_is_bounded():
+    memo = tokenizers._Memo(lambda key: [len(key)], limit=3)
+    assert [memo[key] for key in ("a", "bb", "a", "ccc", "dddd", "a")] == [
+        [1], [2], [1], [3], [4], [1]
+    ]  # fmt: skip
+    assert len(memo) == 2
+
+
+@pytest.mark.parametrize(
+    "merges",
+    [
+        [("ab", "c"), ("a", "b")],  # a part before it is made
+        [("a", "b"), ("ab", "c"), ("b", "c"), ("a", "bc")],  # one token made twice
+    ],
+)
+def test_merges_that_no_training_learns_are_refused_by_the_fast_tokenizer(merges):
+    ByteBPE(merges)
+    with pytest.raises(ValueError, match="use ByteBPE"):
+        FastBPE(merges)

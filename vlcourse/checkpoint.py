@@ -26,7 +26,10 @@ from torch import Tensor, nn
 from vlcourse.parallel import Tensors, aliases
 
 # What may differ when a run goes on: how long, how often it reports, and where it runs.
-FREE = ("steps", "eval_every", "save_every", "log_every", "keep", "workers", "parallel", "compile")
+FREE = (
+    "steps", "eval_every", "save_every", "log_every", "keep", "workers", "parallel", "compile",
+    "checkpointing",
+)  # fmt: skip
 _STEP = re.compile(r"step-(\d+)")
 
 

@@ -237,7 +237,8 @@ def train_recipe(
         save: False writes nothing at all.
     """
     torch.manual_seed(recipe.train.seed)  # the initial weights
-    model, dataset = recipe.build_model(), recipe.build_data("train")
+    model = recipe.started_model() if recipe.train.start else recipe.build_model()
+    dataset = recipe.build_data("train")
     run = (out or paths.runs_dir() / recipe.name) if save else None
     return fit(
         model, dataset, recipe.collate(train=True), recipe.train,

@@ -30,14 +30,17 @@ def embed_images(model: CLIP, images: Tensor, batch_size: int = 256) -> Tensor:
 
 @torch.no_grad()
 def embed_texts(
-    model: CLIP, tokenizer: ByteBPE, texts: Sequence[str], batch_size: int = 256
+    model: CLIP,
+    tokenizer: ByteBPE,
+    texts: Sequence[str],
+    batch_size: int = 256,
+    truncate: bool = False,
 ) -> Tensor:
-    """N texts → L2-normalised embeddings (N, embed) on the CPU."""
+    """N texts → L2-normalised embeddings (N, embed) on the CPU; long ones are cut or refused."""
     device, context = model.log_scale.device, model.config.text.context
-    parts = [
-        model.encode_text(tokenizer(texts[i : i + batch_size], context).to(device)).float().cpu()
-        for i in range(0, len(texts), batch_size)
-    ]
+    chunks = [texts[i : i + batch_size] for i in range(0, len(texts), batch_size)]
+    tokens = (tokenizer(chunk, context, truncate=truncate).to(device) for chunk in chunks)
+    parts = [model.encode_text(batch).float().cpu() for batch in tokens]
     return F.normalize(torch.cat(parts), dim=-1)
 
 
@@ -132,3 +135,25 @@ def clip_labelled(
 ) -> dict[str, float]:
     """Accuracy by prompts on a labelled dataset: ``{"accuracy": …}``."""
     return {"accuracy": float(labelled_details(model, tokenizer, dataset, templates).mean())}
+
+
+def clip_pairs(
+    model: CLIP, tokenizer: ByteBPE, dataset: Any, limit: int = 1000
+) -> dict[str, float]:
+    """Retrieval among the first ``limit`` pairs of a captioned dataset: recall@1 both ways."""
+    was_training = model.training
+    model.eval()
+    size, pictures, captions = model.config.image.image_size, [], []
+    for start in range(0, min(limit, len(dataset)), 256):
+        rows = range(start, min(start + 256, limit, len(dataset)))
+        samples = [dataset[row] for row in rows]
+        images = torch.stack([resize(sample["image"], size) for sample in samples])
+        pictures.append(embed_images(model, images))
+        captions += [str(sample["caption"]) for sample in samples]
+    texts = embed_texts(model, tokenizer, captions, truncate=True)
+    similarity = texts @ torch.cat(pictures).T
+    model.train(was_training)
+    return {
+        "text_to_image": float((metrics.ranks(similarity) == 0).float().mean()),
+        "image_to_text": float((metrics.ranks(similarity.T) == 0).float().mean()),
+    }

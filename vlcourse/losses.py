@@ -26,10 +26,11 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        grad = grads[0].contiguous()
-        dist.all_reduce(grad)  # sum over ranks: each rank's loss depends on my rows
-        start = dist.get_rank() * ctx.rows
-        return grad[start : start + ctx.rows]
+        grad = grads[0].contiguous()  # (W·n, D)
+        own = grad.new_empty(ctx.rows, *grad.shape[1:])
+        # Each rank's loss depends on my rows: their sum comes here, and nobody else's rows do.
+        dist.reduce_scatter_tensor(own, grad)
+        return own
 
 
 def is_distributed() -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,26 @@ def ndcg(similarity: Tensor) -> float:
     return float((1 / torch.log2(ranks(similarity) + 2.0)).mean())
 
 
+def retrieval(similarity: Tensor) -> dict[str, dict[str, float]]:
+    """All measures in both directions.
+
+    Args:
+        similarity: (N, N), row i for text i, column i for its image.
+
+    Returns:
+        ``{"text_to_image": {"recall@1": …, "recall@5": …, "recall@10": …, "mrr": …, "ndcg": …},
+        "image_to_text": {…}}``.
+    """
+    return {
+        direction: {
+            **{f"recall@{k}": recall_at_k(matrix, k) for k in (1, 5, 10)},
+            "mrr": mean_reciprocal_rank(matrix),
+            "ndcg": ndcg(matrix),
+        }
+        for direction, matrix in (("text_to_image", similarity), ("image_to_text", similarity.T))
+    }
+
+
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of rows whose largest logit is the label's: (N, C) and (N,) → [0, 1]."""
     return float((logits.argmax(dim=-1) == labels).float().mean())
@@ -67,3 +89,20 @@ def bootstrap_interval(
     tail = (1 - level) / 2
     low, high = torch.quantile(means, torch.tensor([tail, 1 - tail], dtype=torch.float64))
     return float(low), float(high)
+
+
+# Student's t at 97.5 % for 1, 2, … degrees of freedom.
+_T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def seed_interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean over training seeds (Student's t): (low, high).
+
+    Raises:
+        ValueError: for fewer than 2 or more than 10 values.
+    """
+    if not 2 <= len(values) <= len(_T975) + 1:
+        raise ValueError(f"seed_interval takes 2 to {len(_T975) + 1} values, not {len(values)}")
+    x = torch.tensor(values, dtype=torch.float64)
+    half = _T975[len(x) - 2] * float(x.std()) / len(x) ** 0.5
+    return float(x.mean()) - half, float(x.mean()) + half

@@ -22,6 +22,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from vlcourse.recompute import blocks, recompute_blocks
 from vlcourse.training import TrainConfig, use_bf16
 
 Tensors = dict[str, Tensor]
@@ -149,6 +150,10 @@ class Model:
         if ranks.world > 1:  # every rank starts from rank 0's weights
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, src=0)
+        if ranks.mode == "fsdp":
+            self._copy = copy.deepcopy(model).cpu()
+        if config.checkpointing:
+            recompute_blocks(model)
         if config.compile and ranks.mode != "fsdp":
             model.compile()
         self.wrapped: nn.Module = model
@@ -156,7 +161,6 @@ class Model:
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(model, ids, gradient_as_bucket_view=True)
         elif ranks.mode == "fsdp":
-            self._copy = copy.deepcopy(model).cpu()
             self._shard(config.compile)
 
     def _shard(self, compiled: bool) -> None:
@@ -165,12 +169,10 @@ class Model:
         # Inputs stay as they are: position tables and masks must not be rounded to bf16.
         half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
         policy = half if self.bf16 else MixedPrecisionPolicy()
-        for name, module in self.plain.named_modules():
-            if isinstance(module, nn.ModuleList) and name.split(".")[-1] == "blocks":
-                for block in module:
-                    if compiled:
-                        block.compile()
-                    fully_shard(block, mesh=mesh, mp_policy=policy)
+        for block in blocks(self.plain):
+            if compiled:
+                block.compile()
+            fully_shard(block, mesh=mesh, mp_policy=policy)
         fully_shard(self.plain, mesh=mesh)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:

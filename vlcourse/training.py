@@ -45,10 +45,15 @@ class TrainConfig:
     accumulate: int = 1
     """Forward passes per optimiser step. Each is a contrastive batch of its own: accumulation
     averages gradients, it does not add negatives."""
+    start: str = ""
+    """Recipe whose run (runs/NAME) gives the initial weights; "" starts from random ones."""
     seed: int = 0
     """Seed of the initial weights, the order of the data, augmentation and dropout."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto: bf16 autocast on GPUs that compute in it, else float32. Weights stay float32."""
+    checkpointing: bool = False
+    """Keep only the input of each block for the backward pass and compute the block again there:
+    less memory, a third more time, the same gradients."""
     compile: bool = False
     """Compile the model with torch.compile (each block of its own under FSDP2)."""
     parallel: Literal["none", "ddp", "fsdp"] = "none"

@@ -15,7 +15,7 @@ from vlcourse.tokenizers import ByteBPE
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's pixel statistics, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
-AUGMENTATIONS = ("none", "crop", "crop+flip")
+AUGMENTATIONS = ("none", "crop", "crop+flip", "random-square")
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -40,6 +40,16 @@ def resize(image: Tensor, size: int) -> Tensor:
     return TF.center_crop(image, [size, size])
 
 
+def random_square(image: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
+    """Bicubic resize of the short side to ``size``, then a random square: uint8 (3, size, size).
+
+    The only augmentation of the paper (Radford et al. 2021, section 2.3).
+    """
+    image = TF.resize(image, [size], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
+    places = [int(torch.randint(n - size + 1, (), generator=generator)) for n in image.shape[-2:]]
+    return TF.crop(image, *places, size, size)
+
+
 def random_crop(images: Tensor, padding: int, generator: torch.Generator | None) -> Tensor:
     """Shift each picture by up to ``padding`` pixels; the border is mirrored. (B, 3, S, S)."""
     batch, _, size, _ = images.shape
@@ -59,7 +69,8 @@ class Collate:
         tokenizer: turns the captions into ids.
         image_size: side of the pictures in the batch, in pixels.
         context: most tokens a caption may have; longer ones are truncated.
-        augment: "none", "crop" (a random shift by up to an eighth of the side) or "crop+flip".
+        augment: "none", "crop" (a random shift by up to an eighth of the side), "crop+flip", or
+            "random-square" (the paper's: anywhere along the long side instead of its centre).
             Never flip pictures whose captions say left and right.
     """
 
@@ -81,9 +92,13 @@ class Collate:
             ``{"pixels": (B, 3, S, S) float32, "tokens": (B, L) int64, "ids": list of str,
             "captions": list of str}``, and ``"labels": (B,)`` when the samples have a label.
         """
-        images = torch.stack([resize(s["image"], self.image_size) for s in samples])
-        if self.augment != "none":
-            images = random_crop(images, self.image_size // 8, generator)
+        size = self.image_size
+        if self.augment == "random-square":
+            images = torch.stack([random_square(s["image"], size, generator) for s in samples])
+        else:
+            images = torch.stack([resize(s["image"], size) for s in samples])
+        if self.augment.startswith("crop"):
+            images = random_crop(images, size // 8, generator)
         if self.augment == "crop+flip":
             flip = torch.rand(len(images), generator=generator) < 0.5
             images = torch.where(flip.view(-1, 1, 1, 1), images.flip(-1), images)

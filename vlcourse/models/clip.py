@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from vlcourse import losses
 from vlcourse.layers import Block
 from vlcourse.models.resnet import ResNet, ResNetConfig
-from vlcourse.models.vit import ViT, ViTConfig
+from vlcourse.models.vit import ViT, ViTConfig, resize_positions
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class TextConfig:
     """Number of Transformer blocks."""
     heads: int = 8
     """Attention heads in each block."""
+    mlp_ratio: float = 4.0
+    """Hidden size of the MLP, in multiples of the width."""
     activation: str = "quick_gelu"
     """Non-linearity of the MLP: gelu or quick_gelu."""
 
@@ -48,6 +51,37 @@ class CLIPConfig:
         """A freshly initialised model of this shape."""
         return CLIP(self)
 
+    @staticmethod
+    def preset(name: str) -> CLIPConfig:
+        """The shape of a published model, by its name in :data:`PRESETS`.
+
+        Raises:
+            ValueError: for an unknown name; the nearest one is named.
+        """
+        if name in PRESETS:
+            return PRESETS[name]
+        near = difflib.get_close_matches(name.lower(), lower := {n.lower(): n for n in PRESETS}, 1)
+        hint = f"did you mean {lower[near[0]]!r}?" if near else f"known: {', '.join(PRESETS)}"
+        raise ValueError(f"there is no published CLIP {name!r}; {hint}")
+
+
+# Radford et al. 2021, tables 19 (ResNets) and 20 (Vision Transformers). The vocabulary, the context
+# and the 12 layers of the text tower are those of table 18 and section 2.4 for all of them.
+PRESETS: dict[str, CLIPConfig] = {
+    name: CLIPConfig(embed, image, TextConfig(width=text_width, heads=text_heads))
+    for name, embed, image, text_width, text_heads in (
+        ("RN50", 1024, ResNetConfig(224, (3, 4, 6, 3), 64, 32), 512, 8),
+        ("RN101", 512, ResNetConfig(224, (3, 4, 23, 3), 64, 32), 512, 8),
+        ("RN50x4", 640, ResNetConfig(288, (4, 6, 10, 6), 80, 40), 640, 10),
+        ("RN50x16", 768, ResNetConfig(384, (6, 8, 18, 8), 96, 48), 768, 12),
+        ("RN50x64", 1024, ResNetConfig(448, (3, 15, 36, 10), 128, 64), 1024, 16),
+        ("ViT-B/32", 512, ViTConfig(224, 32, 768, 12, 12), 512, 8),
+        ("ViT-B/16", 512, ViTConfig(224, 16, 768, 12, 12), 512, 8),
+        ("ViT-L/14", 768, ViTConfig(224, 14, 1024, 24, 16), 768, 12),
+        ("ViT-L/14@336", 768, ViTConfig(336, 14, 1024, 24, 16), 768, 12),
+    )
+}
+
 
 class TextTower(nn.Module):
     """Causal Transformer; a text's feature is the state at its end-of-text token."""
@@ -60,7 +94,8 @@ class TextTower(nn.Module):
         self.token = nn.Embedding(c.vocab_size, c.width)
         self.positions = nn.Parameter(torch.empty(c.context, c.width))
         self.blocks = nn.ModuleList(
-            Block(c.width, c.heads, 4 * c.width, c.activation) for _ in range(c.layers)
+            Block(c.width, c.heads, round(c.width * c.mlp_ratio), c.activation)
+            for _ in range(c.layers)
         )
         self.norm_final = nn.LayerNorm(c.width)
         self.reset_parameters()
@@ -146,6 +181,29 @@ class CLIP(nn.Module):
     def scale(self) -> Tensor:
         """exp(t), the inverse temperature, at most 100."""
         return self.log_scale.exp().clamp(max=100)
+
+    def at_resolution(self, image_size: int) -> CLIP:
+        """A copy for images of another size: the same weights, its positions interpolated.
+
+        This begins the paper's last epoch of ViT-L/14 at 336 px (section 2.5; FixRes, Touvron et
+        al. 2019). All its parameters have gradients; it is in this model's mode, on its device.
+
+        Args:
+            image_size: height and width of the images, in pixels.
+
+        Raises:
+            ValueError: when the tower cannot have this size.
+        """
+        config = replace(self.config, image=replace(self.config.image, image_size=image_size))
+        with torch.device("meta"):
+            other = CLIP(config)
+        weights = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        tower = "image" if isinstance(self.image, ViT) else "image.pool"
+        name = f"{tower}.positions"
+        grid = math.isqrt(len(other.get_parameter(name)) - 1)
+        weights[name] = resize_positions(weights[name], grid)
+        other.load_state_dict(weights, assign=True)
+        return other.train(self.training)
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``{"pixels": (B, 3, S, S), "tokens": (B, L)}`` → ``{"itc": contrastive loss}``."""

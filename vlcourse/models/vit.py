@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vlcourse.layers import Block
 
@@ -57,7 +59,7 @@ class ViT(nn.Module):
         self.positions = nn.Parameter(torch.empty(c.patches + 1, c.width))
         self.norm_pre = nn.LayerNorm(c.width)
         self.blocks = nn.ModuleList(
-            Block(c.width, c.heads, int(c.width * c.mlp_ratio), c.activation)
+            Block(c.width, c.heads, round(c.width * c.mlp_ratio), c.activation)
             for _ in range(c.layers)
         )
         self.norm_post = nn.LayerNorm(c.width)
@@ -93,3 +95,28 @@ class ViT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.norm_post(x[:, 0]), {"tokens": x}
+
+
+def resize_positions(positions: Tensor, grid: int) -> Tensor:
+    """Position vectors of a square grid, interpolated (bicubic) to another number of cells.
+
+    Args:
+        positions: (1 + g², D); the first row is the class token's (in attention pooling the mean's)
+            and stays as it is.
+        grid: cells along each side of the new grid.
+
+    Returns:
+        (1 + grid², D), a new tensor of the same type.
+
+    Raises:
+        ValueError: when the number of rows is not 1 + a square.
+    """
+    first, cells = positions[:1], positions[1:]
+    side = math.isqrt(len(cells))
+    if side * side != len(cells) or not len(cells):
+        raise ValueError(f"{len(positions)} positions are not one and a square grid")
+    if side == grid:
+        return positions.clone()
+    picture = rearrange(cells.float(), "(h w) d -> 1 d h w", h=side)
+    picture = F.interpolate(picture, (grid, grid), mode="bicubic", antialias=True)
+    return torch.cat([first, rearrange(picture, "1 d h w -> (h w) d").to(first.dtype)])

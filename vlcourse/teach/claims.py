@@ -9,115 +9,21 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
-import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
 
 from vlcourse import paths
-from vlcourse.teach import is_quick
+from vlcourse.teach import claims_clip, is_quick
+from vlcourse.teach.measurement import Claim as Claim
+from vlcourse.teach.measurement import Measurement as Measurement
+from vlcourse.teach.measurement import Verdict as Verdict
 
-Word = Literal["holds", "does not show here", "fails"]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The word, and the reason (required for "does not show here")."""
-
-    word: Word
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        if self.word == "does not show here" and not self.reason:
-            raise ValueError("the verdict 'does not show here' needs a reason")
-
-    def __str__(self) -> str:
-        return f"{self.word}: {self.reason}" if self.reason else self.word
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What an experiment returns: the number, its interval, and what made it.
-
-    ``low``, ``high``: the ends of the interval, over ``seeds`` (at least 3) or over ``bootstrap``
-    resamples of the test set. ``others``: further numbers that the rule needs; ``figure``: the data
-    of the lecture's plot.
-    """
-
-    measured: float
-    low: float | None = None
-    high: float | None = None
-    seeds: tuple[int, ...] = ()
-    bootstrap: int = 0
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    others: Mapping[str, float] = field(default_factory=dict)
-    figure: Mapping[str, Any] = field(default_factory=dict)
-
-    def judged_by(self) -> str | None:
-        """Why this measurement cannot be judged, in words; None when it can."""
-        if self.low is None or self.high is None:
-            return "it has no interval: give low and high"
-        if not all(math.isfinite(v) for v in (self.measured, self.low, self.high)):
-            return "its numbers are not all finite"
-        if not self.low <= self.measured <= self.high:
-            return f"{self.measured} lies outside its interval {self.low} to {self.high}"
-        if len(set(self.seeds)) < 3 and self.bootstrap < 100:
-            return "its interval rests on fewer than 3 seeds and on fewer than 100 resamples"
-        return None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One headline claim. ``experiment``: "module:function", which returns a `Measurement`."""
-
-    id: str
-    statement: str
-    paper: str  # the paper's number, and where it stands
-    metric: str
-    unit: str  # "%" shows fractions times 100
-    experiment: str
-    rule: Callable[[Measurement], Verdict]
-
-
-def _over_chance(chance: float, times: float, why_not: str) -> Callable[[Measurement], Verdict]:
-    """Holds when the interval lies above ``times`` × chance; fails when it reaches chance."""
-
-    def rule(m: Measurement) -> Verdict:
-        assert m.low is not None
-        if m.low > times * chance:
-            return Verdict("holds")
-        if m.low <= chance:
-            return Verdict("fails", f"no better than chance, {chance:.1%}")
-        return Verdict("does not show here", why_not)
-
-    return rule
-
-
-CLAIMS: tuple[Claim, ...] = (
-    Claim(
-        id="clip.zero_shot",
-        statement="names classes it never saw, without labels",
-        paper="ImageNet 76.2 % zero-shot, like a supervised ResNet-50 [paper, 3.1]",
-        metric="accuracy on held-out colour × shape pairs, chance 1/48",
-        unit="%",
-        experiment="vlcourse.teach.experiments.clip:zero_shot",
-        rule=_over_chance(1 / 48, 10, "above chance, but below ten times chance"),
-    ),
-    Claim(
-        id="clip.real",
-        statement="learns from real photos too",
-        paper="— (the paper trains on 400 million pairs from the web [paper, 2.2])",
-        metric="accuracy on CIFAR-10 photos, trained with template captions, chance 1/10",
-        unit="%",
-        experiment="vlcourse.teach.experiments.clip:real_photos",
-        rule=_over_chance(1 / 10, 2, "above chance, but below twice chance"),
-    ),
-)
+CLAIMS: tuple[Claim, ...] = (*claims_clip.CLAIMS,)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""The CLIP lecture's experiments: each measures a shipped model and returns a `Measurement`."""
+"""clip.zero_shot: the shipped model on compositions that it never saw."""
 
 from __future__ import annotations
 
 from vlcourse import evals, metrics, tokenizers, zoo
 from vlcourse.data import world
-from vlcourse.recipes import RECIPES
-from vlcourse.teach.claims import Measurement
+from vlcourse.teach.measurement import Measurement
 
 RESAMPLES = 2000
 
@@ -30,26 +29,4 @@ def zero_shot(items: int = 2000) -> Measurement:
         recipe=zoo.card("clip-toy")["recipe"],
         others={name: float(v.mean()) for name, v in details.items() if name != "heldout"},
         figure={"accuracy by held-out class": by_class},
-    )
-
-
-def real_photos() -> Measurement:
-    """clip.real: CIFAR-10 test photos by prompts, with a model trained on template captions."""
-    recipe = RECIPES["clip-cifar"]
-    model, tokenizer = evals.as_clip(zoo.load("clip-cifar")), recipe.tokenizer()
-    photos = recipe.build_data("test")
-    hits = evals.labelled_details(model, tokenizer, photos, recipe.data.templates)
-    low, high = metrics.bootstrap_interval(hits, RESAMPLES)
-    labels = [photos[i]["label"] for i in range(len(photos))]
-    by_class = {
-        name: float(hits[[i for i, label in enumerate(labels) if label == c]].mean())
-        for c, name in enumerate(photos.classes)
-    }
-    return Measurement(
-        measured=float(hits.mean()),
-        low=low,
-        high=high,
-        bootstrap=RESAMPLES,
-        recipe=zoo.card("clip-cifar")["recipe"],
-        figure={"accuracy by class": by_class},
     )

@@ -1,0 +1,173 @@
+"""Weights of other libraries under our names: a table of patterns, read in both directions.
+
+A table row says what a parameter is called here, what it is called there, and how the two tensors
+relate. The same row takes a checkpoint in and writes it out, so the two directions cannot disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vlcourse.parallel import aliases
+
+
+class WeightsError(ValueError):
+    """Weights that do not belong to the model they are meant for, or that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of a rename table.
+
+    In a pattern ``*`` stands for one part of a dotted name; the n-th ``*`` here is the n-th there.
+    """
+
+    ours: str
+    """Our name; for "rows" with the parts in braces, as in ``*.attention.{q,k,v}.weight``."""
+    theirs: str
+    """Their name."""
+    op: Literal["same", "transpose", "rows"] = "same"
+    """same; transpose: theirs is ours turned; rows: theirs is our parts one under the other."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A rule applied to names that exist: one tensor there, one or several here."""
+
+    ours: tuple[str, ...]
+    theirs: str
+    op: str
+
+
+def entries(names: Collection[str], table: Sequence[Rule]) -> list[Entry]:
+    """Which of their tensors goes with each of our names.
+
+    Args:
+        names: our names, all of them.
+        table: the rules; each name must fit one of them, and only one.
+
+    Raises:
+        WeightsError: when a name fits none or several.
+    """
+    compiled = [(rule, _regex(part)) for rule in table for part in _parts(rule)]
+    found: dict[str, Entry] = {}
+    known, lost = set(names), []
+    for name in names:
+        fits = [(rule, match) for rule, regex in compiled if (match := regex.fullmatch(name))]
+        if len(fits) != 1:
+            lost.append(f"{name} ({len(fits)} rules)")
+            continue
+        rule, match = fits[0]
+        theirs = _fill(rule.theirs, match.groups())
+        entry = Entry(tuple(_fill(p, match.groups()) for p in _parts(rule)), theirs, rule.op)
+        if found.setdefault(theirs, entry) != entry or not known.issuperset(entry.ours):
+            lost.append(f"{name} (clashes at {theirs})")
+    if lost:
+        raise WeightsError(f"the rename table does not name these once: {shorten(lost)}")
+    return list(found.values())
+
+
+def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Tensor]:
+    """Our tensors (weights, or gradients) under their names, in their shapes, contiguous.
+
+    Tensors that need no change share their memory with ours.
+
+    Raises:
+        WeightsError: when the table does not cover our names.
+    """
+    out = {}
+    for entry in entries(ours, table):
+        parts = [ours[name].detach() for name in entry.ours]
+        whole = torch.cat(parts) if entry.op == "rows" else parts[0]
+        out[entry.theirs] = (whole.T if entry.op == "transpose" else whole).contiguous()
+    return out
+
+
+def fill(
+    model: nn.Module,
+    theirs: Mapping[str, Tensor],
+    table: Sequence[Rule],
+    drop: Collection[str] = (),
+    source: str = "these weights",
+) -> None:
+    """Fill a model with another library's weights, strictly. Their tensors are copied.
+
+    Args:
+        model: the model, best built on the meta device: its parameters are replaced. Floating
+            tensors become float32.
+        theirs: names → tensors.
+        table: the rename table.
+        drop: names that hold no weights and may be there.
+        source: what the error calls them.
+
+    Raises:
+        WeightsError: lists what is missing, unused and misshapen, if anything is. The model is
+            then as it was.
+    """
+    shared = aliases(model)
+    wanted = {name: t for name, t in model.state_dict().items() if name not in shared}
+    plan = entries(wanted, table)
+    missing = [entry.theirs for entry in plan if entry.theirs not in theirs]
+    unused = sorted(set(theirs) - {entry.theirs for entry in plan} - set(drop))
+    misshapen, filled = [], {}
+    for entry in plan:
+        if entry.theirs not in theirs:
+            continue
+        shapes = [tuple(wanted[name].shape) for name in entry.ours]
+        expected = _their_shape(shapes, entry.op)
+        tensor = theirs[entry.theirs].detach()
+        if tuple(tensor.shape) != expected:
+            misshapen.append(f"{entry.theirs} {tuple(tensor.shape)} instead of {expected}")
+            continue
+        whole = tensor.T if entry.op == "transpose" else tensor
+        parts = whole.split([s[0] for s in shapes]) if entry.op == "rows" else [whole]
+        for name, part in zip(entry.ours, parts, strict=True):
+            kind = torch.float32 if part.is_floating_point() else part.dtype
+            filled[name] = part.to("cpu", kind, copy=True).contiguous()
+    problems = (("missing", missing), ("unused", unused), ("misshapen", misshapen))
+    if any(names for _, names in problems):
+        said = "; ".join(f"{len(n)} {word}: {shorten(n)}" for word, n in problems if n)
+        raise WeightsError(f"{source} are not those of this {type(model).__name__}: {said}")
+    filled |= {alias: filled[name] for alias, name in shared.items()}
+    model.load_state_dict(filled, assign=True)
+    for alias, name in shared.items():  # shared by construction: one parameter again
+        path, _, leaf = alias.rpartition(".")
+        setattr(model.get_submodule(path), leaf, model.get_parameter(name))
+
+
+def shorten(names: Sequence[str], most: int = 6) -> str:
+    """The first few names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _parts(rule: Rule) -> list[str]:
+    """Our pattern without braces, once for each part."""
+    if rule.op != "rows":
+        return [rule.ours]
+    before, inside, after = re.split(r"[{}]", rule.ours)
+    return [before + part + after for part in inside.split(",")]
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", r"([^.]+)"))
+
+
+def _fill(pattern: str, groups: tuple[str, ...]) -> str:
+    """The pattern with its stars replaced in order."""
+    values = iter(groups)
+    return re.sub(r"\*", lambda _: next(values), pattern)
+
+
+def _their_shape(shapes: list[tuple[int, ...]], op: str) -> tuple[int, ...]:
+    if op == "transpose":
+        return shapes[0][::-1]
+    if op == "rows":
+        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    return shapes[0]
