@@ -17,7 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from vlcourse import paths
-from vlcourse.teach import claims, execute, readme
+from vlcourse.teach import claims, execute, page, readme
 from vlcourse.teach.lecture import CHECK, KINDS, BuildError, Lecture, lectures, make
 
 
@@ -91,8 +91,7 @@ def course(
 ) -> list[Path]:
     """Execute all lectures in order into ``out``: a notebook and a page each, then the ledger.
 
-    The pages hold their pictures and styles. Only equations ask the network (MathJax); offline they
-    show as TeX.
+    The pages hold all they need, and ask the network for nothing.
     """
     written = []
     found = lectures(names, root)
@@ -102,7 +101,7 @@ def course(
         done = _run(lecture, make(lecture, "solutions"), timeout)
         target = Path(out) / f"{lecture.name}.ipynb"
         _write(target, done)
-        _replace(target.with_suffix(".html"), execute.html(done, lecture.name))
+        _replace(target.with_suffix(".html"), page.html(done, lecture.name))
         written += [target, target.with_suffix(".html")]
         print(f"{time.perf_counter() - start:.1f} s, {target.with_suffix('.html')}", flush=True)
     print("\nThe claims ledger (measured by the full experiments):")

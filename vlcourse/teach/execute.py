@@ -84,18 +84,6 @@ def execute(
     return nb
 
 
-def html(nb: NotebookNode, title: str) -> str:
-    """A page that holds its pictures and styles; of the outer scripts only MathJax is kept."""
-    from nbconvert.exporters import HTMLExporter
-
-    exporter = HTMLExporter(embed_images=True)
-    page: str = exporter.from_notebook_node(nb, {"metadata": {"name": title}})[0]
-    page = re.sub(r'<script src="[^"]*require[^"]*"></script>', "", page)
-    return re.sub(
-        r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>', "", page, flags=re.S
-    )
-
-
 def _environment() -> dict[str, str]:
     package = str(Path(vlcourse.__file__).resolve().parent.parent)
     before = os.environ.get("PYTHONPATH", "")
