@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from vlcourse.cache import LayerCache
+from vlcourse.rotary import rotate
+
 
 class _QuickGELU(torch.autograd.Function):
     """With z = 1.702 x it is SiLU(z) / 1.702, so its derivative is SiLU'(z): one kernel, one save.
@@ -48,9 +51,14 @@ class Attention(nn.Module):
 
     Args:
         width: size D of the input.
-        heads: number of heads; must divide ``width``.
+        heads: number of heads; must divide ``width``, unless ``head_width`` is given.
         context_width: size of the context's vectors for cross-attention (default ``width``).
         out_width: size of the output (default ``width``).
+        kv_heads: heads of the keys and values, each shared by heads / kv_heads queries
+            (grouped-query attention, Ainslie et al. 2023; default ``heads``).
+        head_width: channels of one head (default ``width / heads``).
+        bias: whether the four projections have biases.
+        scale: what the dot products are multiplied by (default head_width^-½).
     """
 
     def __init__(
@@ -59,41 +67,73 @@ class Attention(nn.Module):
         heads: int,
         context_width: int | None = None,
         out_width: int | None = None,
+        *,
+        kv_heads: int | None = None,
+        head_width: int | None = None,
+        bias: bool = True,
+        scale: float | None = None,
     ) -> None:
         super().__init__()
-        if width % heads:
+        self.heads, self.kv_heads, self.scale = heads, kv_heads or heads, scale
+        if head_width is None and width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads: change one of them")
-        self.heads = heads
-        self.q = nn.Linear(width, width)
-        self.k = nn.Linear(context_width or width, width)
-        self.v = nn.Linear(context_width or width, width)
-        self.out = nn.Linear(width, out_width or width)
+        if heads % self.kv_heads:
+            raise ValueError(f"{heads} heads cannot share {kv_heads} heads of keys and values")
+        self.head_width = head_width or width // heads
+        inner, inner_kv = heads * self.head_width, self.kv_heads * self.head_width
+        self.q = nn.Linear(width, inner, bias)
+        self.k = nn.Linear(context_width or width, inner_kv, bias)
+        self.v = nn.Linear(context_width or width, inner_kv, bias)
+        self.out = nn.Linear(inner, out_width or width, bias)
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, C) → keys and values, (B, kv_heads, S, head_width) each."""
+        return _split(self.k(context), self.head_width), _split(self.v(context), self.head_width)
 
     def forward(
         self,
         x: Tensor,
-        context: Tensor | None = None,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
         mask: Tensor | None = None,
         causal: bool = False,
+        rotation: Tensor | None = None,
+        cache: LayerCache | None = None,
     ) -> Tensor:
         """Attend.
 
         Args:
             x: (B, L, D) queries.
-            context: (B, S, C) keys and values; ``x`` when None.
-            mask: bool, broadcastable to (B, heads, L, S); True = may attend.
+            context: (B, S, C) keys and values, or what :meth:`keys_values` made of them; ``x`` when
+                None.
+            mask: broadcastable to (B, heads, L, S): bool, True = may attend; or float, added to the
+                scaled dot products.
             causal: position i sees positions up to i. Faster than the same mask.
+            rotation: turns queries and keys by their positions (:mod:`vlcourse.rotary`).
+            cache: the positions before ``x``; those of ``x`` are added to it, and S counts all.
 
         Returns:
             (B, L, D), or (B, L, out_width).
         """
-        source = x if context is None else context
-        q, k, v = (
-            rearrange(t, "b l (h d) -> b h l d", h=self.heads)  # (B, heads, L or S, D / heads)
-            for t in (self.q(x), self.k(source), self.v(source))
+        q = _split(self.q(x), self.head_width)  # (B, heads, L, head_width)
+        k, v = (
+            context
+            if isinstance(context, tuple)
+            else self.keys_values(x if context is None else context)
         )
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, scale=self.scale,
+            enable_gqa=self.kv_heads != self.heads,
+        )  # fmt: skip
         return self.out(rearrange(y, "b h l d -> b l (h d)"))
+
+
+def _split(x: Tensor, head_width: int) -> Tensor:
+    """(B, L, heads · head_width) → (B, heads, L, head_width)."""
+    return rearrange(x, "b l (h d) -> b h l d", d=head_width)
 
 
 class MLP(nn.Module):
@@ -110,6 +150,36 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
         return self.down(self.activation(self.up(x)))
+
+
+class RMSNorm(nn.Module):
+    """x / RMS(x) · weight: LayerNorm without the mean and the bias (Zhang and Sennrich 2019).
+
+    As LLaMA has it: divided in float32, cast back, then multiplied by the weight.
+    """
+
+    def __init__(self, width: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) → (…, D)."""
+        return F.rms_norm(x.float(), (x.shape[-1],), None, self.eps).type_as(x) * self.weight
+
+
+class SwiGLU(nn.Module):
+    """down(SiLU(gate(x)) · up(x)): an MLP with a gate, without biases (Shazeer 2020)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, D) → (…, D)."""
+        return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class Block(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -83,3 +83,36 @@ def itc(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     loss_image = F.cross_entropy(scale * image @ all_text.T, target)  # which text is mine?
     loss_text = F.cross_entropy(scale * text @ all_image.T, target)  # which image is mine?
     return (loss_image + loss_text) / 2
+
+
+def lm(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
+    """Language-modelling loss: mean cross-entropy of the next token, where it is to be learned.
+
+    The head, which is large, is applied only there. Over ranks, which may hold different numbers
+    of such tokens, the mean of the ranks' losses is the loss of the global batch.
+
+    Args:
+        hidden: (B, L, D) final states.
+        head: (n, D) → (n, V) logits.
+        targets: (B, L) the token that follows each position; -100 = nothing to learn.
+
+    Returns:
+        Scalar loss in nats a token.
+
+    Raises:
+        ValueError: when the shapes differ.
+    """
+    if hidden.shape[:2] != targets.shape:
+        raise ValueError(
+            f"lm needs a target for each position: states are {tuple(hidden.shape)}, "
+            f"targets {tuple(targets.shape)}"
+        )
+    learned = targets != -100
+    logits = head(hidden[learned])  # (n, V)
+    count = learned.sum()
+    if is_distributed():
+        count = count.float()
+        dist.all_reduce(count)
+        count /= dist.get_world_size()
+    total = F.cross_entropy(logits.float(), targets[learned], reduction="sum")
+    return total / count.clamp(min=1)

@@ -1,0 +1,170 @@
+"""LLaMA: a decoder-only Transformer with three changes (Touvron et al. 2023, section 2.2)."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from vlcourse import losses, masks
+from vlcourse.cache import KVCache, LayerCache
+from vlcourse.layers import Attention, RMSNorm, SwiGLU
+from vlcourse.rotary import rotations
+
+
+@dataclass(frozen=True)
+class LLaMAConfig:
+    """Shape of a LLaMA."""
+
+    vocab_size: int = 32_000
+    """Number of tokens."""
+    width: int = 4096
+    """Size of the token vectors."""
+    layers: int = 32
+    """Number of blocks."""
+    heads: int = 32
+    """Heads of the queries in each block."""
+    kv_heads: int = 0
+    """Heads of the keys and values; 0 means as many as of the queries, as in the paper."""
+    hidden: int = 0
+    """Hidden size of SwiGLU; 0 means the official one, 8/3 of the width rounded up to 256."""
+    norm_eps: float = 1e-6
+    """Added to the mean square in RMSNorm."""
+    theta: float = 10_000.0
+    """Base of the rotary wavelengths."""
+    context: int = 2048
+    """Longest text it is trained on, in tokens."""
+
+    @property
+    def ffn(self) -> int:
+        """Hidden size of SwiGLU: 256 · ⌈⌊8 · width / 3⌋ / 256⌉ unless ``hidden`` says otherwise."""
+        return self.hidden or 256 * -(-(8 * self.width // 3) // 256)
+
+    def build(self) -> LLaMA:
+        """A freshly initialised model of this shape."""
+        return LLaMA(self)
+
+    @staticmethod
+    def preset(name: str) -> LLaMAConfig:
+        """The shape of a published model, by its name in :data:`PRESETS`.
+
+        Raises:
+            ValueError: for an unknown name; the nearest one is named.
+        """
+        if name in PRESETS:
+            return PRESETS[name]
+        near = difflib.get_close_matches(name.upper(), PRESETS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PRESETS)}"
+        raise ValueError(f"there is no published LLaMA {name!r}; {hint}")
+
+
+# Touvron et al. 2023, table 2. The released 65B has norm_eps 1e-5, the others 1e-6.
+PRESETS: dict[str, LLaMAConfig] = {
+    name: LLaMAConfig(width=width, layers=layers, heads=heads, norm_eps=eps)
+    for name, width, layers, heads, eps in (
+        ("7B", 4096, 32, 32, 1e-6),
+        ("13B", 5120, 40, 40, 1e-6),
+        ("33B", 6656, 60, 52, 1e-6),
+        ("65B", 8192, 80, 64, 1e-5),
+    )
+}
+
+
+class LLaMABlock(nn.Module):
+    """x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)); nothing has a bias."""
+
+    def __init__(self, config: LLaMAConfig) -> None:
+        super().__init__()
+        c = config
+        self.norm1 = RMSNorm(c.width, c.norm_eps)
+        self.attention = Attention(c.width, c.heads, kv_heads=c.kv_heads or c.heads, bias=False)
+        self.norm2 = RMSNorm(c.width, c.norm_eps)
+        self.mlp = SwiGLU(c.width, c.ffn)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Tensor,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """(B, L, D) → (B, L, D); the other arguments as in :class:`vlcourse.layers.Attention`."""
+        x = x + self.attention(
+            self.norm1(x), mask=mask, causal=causal, rotation=rotation, cache=cache
+        )
+        return x + self.mlp(self.norm2(x))
+
+
+class LLaMA(nn.Module):
+    """Tokens → logits of the next token at each position."""
+
+    def __init__(self, config: LLaMAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token = nn.Embedding(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(LLaMABlock(config) for _ in range(config.layers))
+        self.norm_final = RMSNorm(config.width, config.norm_eps)
+        self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """N(0, 0.02); what writes into the residual stream is smaller by √(2 · layers) (GPT-2)."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                into_stream = name.endswith(("attention.out.weight", "mlp.down.weight"))
+                shrink = (2 * self.config.layers) ** -0.5 if into_stream else 1.0
+                nn.init.normal_(parameter, std=0.02 * shrink)
+
+    def forward(
+        self,
+        tokens: Tensor | dict[str, Any],
+        cache: KVCache | None = None,
+        mask: Tensor | None = None,
+    ) -> Any:
+        """Logits of the next token; or, for a batch to train on, the loss.
+
+        Args:
+            tokens: (B, L) ids. Or the batch ``{"tokens": (B, L), "targets": (B, L)}``, whose
+                targets are the next tokens, -100 where there is nothing to learn.
+            cache: what came before; ``tokens`` are added to it.
+            mask: (B, L) bool, False for padding (on the left, when text is to be generated).
+
+        Returns:
+            (B, L, V) logits; for a batch ``{"lm": loss}``.
+        """
+        if isinstance(tokens, dict):
+            hidden = self.hidden(self.token(tokens["tokens"]))
+            return {"lm": losses.lm(hidden, self.head, tokens["targets"])}
+        return self.head(self.hidden(self.token(tokens), cache, mask))
+
+    def hidden(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
+        """Token vectors → the final states, before the head.
+
+        Args:
+            x: (B, L, D) token vectors, ``self.token(tokens)``, or any others (soft prompts).
+            cache, mask: as in :meth:`forward`.
+
+        Returns:
+            (B, L, D).
+        """
+        batch, length, _ = x.shape
+        past = cache.length if cache else 0
+        seen = cache.add_mask(mask, batch, length) if cache else mask
+        positions = masks.positions(seen, past, length, x.device)
+        rotation = rotations(positions, self.config.width // self.config.heads, self.config.theta)
+        allowed, causal = masks.decoder(seen, past, length, x.device)
+        for i, block in enumerate(self.blocks):
+            layer = cache.layers[i] if cache else None
+            x = block(x, rotation, allowed, causal, layer)
+        return self.norm_final(x)
+
+    def new_cache(self, batch: int, length: int) -> KVCache:
+        """An empty cache for ``batch`` rows of up to ``length`` positions."""
+        c = self.config
+        return KVCache(
+            c.layers, batch, c.kv_heads or c.heads, length, c.width // c.heads,
+            like=self.token.weight,
+        )  # fmt: skip
