@@ -1,4 +1,4 @@
-"""One rank's part of the contrastive loss, for tests/test_losses_distributed.py (torchrun)."""
+"""One rank's part of the global losses, for tests/test_losses_distributed.py (torchrun)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vlcourse import losses
 
 N, WIDTH = 24, 5  # rows of the global batch, size of the embeddings
+LENGTH, VOCAB = 3, 7  # of the texts for the language-modelling loss
 
 
 class Towers(nn.Module):
@@ -53,6 +54,35 @@ def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return image, text, x, y
 
 
+def texts(few: bool) -> tuple[Tensor, Tensor]:
+    """Global batch: states (N, LENGTH, WIDTH) and targets (N, LENGTH).
+
+    Each row has another number of tokens to learn, the last rows none; or there is one in all.
+    """
+    generator = torch.Generator().manual_seed(1)
+    states = torch.randn(N, LENGTH, WIDTH, generator=generator)
+    targets = torch.randint(VOCAB, (N, LENGTH), generator=generator)
+    targets[torch.arange(N)[:, None] % (LENGTH + 1) <= torch.arange(LENGTH)] = -100
+    targets[N - N // 4 :] = -100
+    if few:
+        targets[:] = -100
+        targets[1, 0] = 3
+    return states, targets
+
+
+def lm_report(rows: slice, few: bool) -> dict[str, Tensor]:
+    """The language-modelling loss and its gradients."""
+    states, targets = (tensor[rows].clone() for tensor in texts(few))
+    states.requires_grad_()
+    torch.manual_seed(0)
+    head: nn.Module = nn.Linear(WIDTH, VOCAB)
+    weight = head.weight
+    head = DistributedDataParallel(head) if dist.is_initialized() else head
+    loss = losses.lm(states, head, targets)
+    loss.backward()
+    return {"loss": loss.detach(), "states": states.grad, "head": weight.grad}
+
+
 def report(rows: slice) -> dict[str, Any]:
     """Loss and gradients of these rows' part of the batch (all rows: the single process)."""
     image, text, x, y = (tensor[rows].clone() for tensor in inputs())
@@ -74,6 +104,8 @@ def report(rows: slice) -> dict[str, Any]:
         "scale": scale.grad,
         "model": {name: p.grad for name, p in plain.named_parameters()},
         "largest": largest.shape,
+        "lm": lm_report(rows, few=False),
+        "lm, one token": lm_report(rows, few=True),
     }
 
 

@@ -1,4 +1,4 @@
-"""The contrastive loss over 2 and 4 real processes equals the loss of the whole batch in one."""
+"""The losses over 2 and 4 real processes equal the loss of the whole batch in one."""
 
 from __future__ import annotations
 
@@ -71,6 +71,22 @@ def test_each_rank_computes_its_own_rows_only(ranks: list[Report], single: Repor
     n = itc_ranks.N // len(ranks)
     assert single["largest"] == (itc_ranks.N, itc_ranks.N)
     assert all(sorted(r["largest"]) == [n, itc_ranks.N] for r in ranks)
+
+
+@pytest.mark.parametrize("kind", ["lm", "lm, one token"])
+def test_the_language_modelling_loss_counts_the_tokens_of_all_ranks(
+    ranks: list[Report], single: Report, kind: str
+) -> None:
+    states, targets = itc_ranks.texts(kind != "lm")
+    per_rank = (targets != -100).flatten(1).sum(dim=1).view(len(ranks), -1).sum(dim=1)
+    assert len(set(per_rank.tolist())) > 1 and (kind == "lm" or per_rank.sum() == 1)
+    reports, expected = [r[kind] for r in ranks], single[kind]
+    assert expected["loss"] > 0.1
+    torch.testing.assert_close(mean([r["loss"] for r in reports]), expected["loss"], **EXACT)
+    parts = [r["states"] / len(ranks) for r in reports]
+    torch.testing.assert_close(torch.cat(parts), expected["states"], **EXACT)
+    for report in reports:  # what DDP has averaged
+        torch.testing.assert_close(report["head"], expected["head"], **EXACT)
 
 
 @pytest.mark.parametrize("bug", ["constant", "own"])

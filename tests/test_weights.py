@@ -16,6 +16,7 @@ from vlcourse import losses, weights
 from vlcourse.models import clip_layouts as layouts
 from vlcourse.models.clip import CLIP, CLIPConfig, TextConfig
 from vlcourse.models.resnet import ResNetConfig
+from vlcourse.models.seq2seq import Seq2Seq
 from vlcourse.rename import Rule, WeightsError, entries, fill, to_theirs
 
 transformers = pytest.importorskip("transformers")
@@ -225,7 +226,9 @@ def test_long_lists_are_shortened_and_other_models_are_refused():
         weights.from_openai(block, **HEADS)
     with pytest.raises(WeightsError, match="no CLIP in OpenAI's layout: it has no visual.conv1"):
         weights.from_openai({"weight": torch.ones(2)})
-    with pytest.raises(WeightsError, match="of the type 'bert'; from_hf reads CLIP"):
+    with pytest.raises(
+        WeightsError, match="of the type 'bert'; from_hf reads these types: clip, llama, t5"
+    ):
         tiny = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
         weights.from_hf(transformers.BertModel(transformers.BertConfig(**tiny)))
     with pytest.raises(WeightsError, match="of the type 'unknown'"):
@@ -277,6 +280,35 @@ def test_a_saved_folder(tmp_path: Path, size: str):
     model = weights.from_hf(str(tmp_path))
     assert_same_bytes(weights.to_transformers(model)[0], theirs.state_dict())
     assert model.config == weights.from_hf(theirs).config
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["T5 1.0", "T5 v1.1"])
+def test_t5_from_a_model_and_a_folder_and_out_again(tmp_path: Path, tied: bool):
+    shape = dict(d_model=24, d_kv=7, d_ff=20, num_layers=2, num_heads=3, vocab_size=VOCAB)
+    theirs = transformers.T5ForConditionalGeneration(
+        transformers.T5Config(
+            **shape,
+            feed_forward_proj="relu" if tied else "gated-gelu",
+            tie_word_embeddings=tied,
+            decoder_start_token_id=0,
+        )
+    ).eval()
+    if not tied:  # transformers 5 ties all of them; published weights are not
+        theirs.lm_head.weight = nn.Parameter(torch.randn(VOCAB, 24))
+    ours = weights.from_hf(theirs)
+    assert isinstance(ours, Seq2Seq) and ours.config.tied == tied
+    out, _ = weights.to_transformers(ours)
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in out.items())
+    weights.save_hf(ours, tmp_path / "ours", shard_bytes=8000)
+    again = weights.from_hf(tmp_path / "ours")
+    assert again.config == ours.config and len(list((tmp_path / "ours").iterdir())) > 4
+    assert_same_bytes(again.state_dict(), ours.state_dict())
+    loaded = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "ours").eval()
+    inputs, tokens = torch.randint(VOCAB, (2, 2, 9)).unbind(0)
+    with torch.no_grad():
+        for model in (theirs, loaded):
+            logits = model(input_ids=inputs, decoder_input_ids=tokens).logits
+            torch.testing.assert_close(ours(inputs, tokens), logits, rtol=1e-5, atol=1e-5)
 
 
 def test_what_old_files_hold(tmp_path: Path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -106,6 +108,20 @@ class KVCache:
             self.mask = self.mask[rows]
         if self.context_mask is not None:
             self.context_mask = self.context_mask[rows]
+
+
+class Started(NamedTuple):
+    """A decoder that has read its prompt: what a model's ``start`` returns.
+
+    Attributes:
+        logits: (B, V) of the next token.
+        cache: for the model's ``step``; anything with a ``select(rows)``.
+        tokens: (B, P) ids that the decoder has read, -1 for padding; P may be 0.
+    """
+
+    logits: Tensor
+    cache: KVCache
+    tokens: Tensor
 
 
 def _grown(part: Tensor, length: int) -> Tensor:

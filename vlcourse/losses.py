@@ -109,10 +109,9 @@ def lm(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
         )
     learned = targets != -100
     logits = head(hidden[learned])  # (n, V)
-    count = learned.sum()
+    count, ranks = learned.sum().float(), 1
     if is_distributed():
-        count = count.float()
         dist.all_reduce(count)
-        count /= dist.get_world_size()
+        ranks = dist.get_world_size()
     total = F.cross_entropy(logits.float(), targets[learned], reduction="sum")
-    return total / count.clamp(min=1)
+    return total * ranks / count.clamp(min=1)

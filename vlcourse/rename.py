@@ -32,8 +32,12 @@ class Rule:
     """Our name; for "rows" with the parts in braces, as in ``*.attention.{q,k,v}.weight``."""
     theirs: str
     """Their name."""
-    op: Literal["same", "transpose", "rows"] = "same"
-    """same; transpose: theirs is ours turned; rows: theirs is our parts one under the other."""
+    op: Literal["same", "transpose", "rows", "halves"] = "same"
+    """same; transpose: theirs is ours turned; rows: theirs is our parts one under the other;
+    halves: the rows of each head in another order, because we rotate the channels (2j, 2j + 1) by
+    their position and they rotate (j, j + half a head)."""
+    head: int = 0
+    """For "halves": rows of one head."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,36 @@ class Entry:
 
     ours: tuple[str, ...]
     theirs: str
-    op: str
+    rule: Rule
+
+    def outward(self, parts: Sequence[Tensor]) -> Tensor:
+        """Our tensors → theirs, contiguous; where nothing changes, in the same memory."""
+        if self.rule.op == "rows":
+            return torch.cat(list(parts))
+        whole = parts[0]
+        if self.rule.op == "transpose":
+            whole = whole.T
+        elif self.rule.op == "halves":  # (heads · pairs · 2, …) → (heads · 2 · pairs, …)
+            pairs = self.rule.head // 2
+            whole = whole.unflatten(0, (-1, pairs, 2)).transpose(1, 2).flatten(0, 2)
+        return whole.contiguous()
+
+    def inward(self, whole: Tensor, rows: Sequence[int]) -> Sequence[Tensor]:
+        """Their tensor → ours, with ``rows`` rows each; views where possible."""
+        if self.rule.op == "rows":
+            return whole.split(list(rows))
+        if self.rule.op == "transpose":
+            return [whole.T]
+        if self.rule.op == "halves":  # (heads · 2 · pairs, …) → (heads · pairs · 2, …)
+            pairs = self.rule.head // 2
+            return [whole.unflatten(0, (-1, 2, pairs)).transpose(1, 2).flatten(0, 2)]
+        return [whole]
+
+    def shape(self, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """The shape of their tensor, from those of ours."""
+        if self.rule.op == "rows":
+            return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        return shapes[0][::-1] if self.rule.op == "transpose" else shapes[0]
 
 
 def entries(names: Collection[str], table: Sequence[Rule]) -> list[Entry]:
@@ -65,7 +98,7 @@ def entries(names: Collection[str], table: Sequence[Rule]) -> list[Entry]:
             continue
         rule, match = fits[0]
         theirs = _fill(rule.theirs, match.groups())
-        entry = Entry(tuple(_fill(p, match.groups()) for p in _parts(rule)), theirs, rule.op)
+        entry = Entry(tuple(_fill(p, match.groups()) for p in _parts(rule)), theirs, rule)
         if found.setdefault(theirs, entry) != entry or not known.issuperset(entry.ours):
             lost.append(f"{name} (clashes at {theirs})")
     if lost:
@@ -81,12 +114,10 @@ def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Te
     Raises:
         WeightsError: when the table does not cover our names.
     """
-    out = {}
-    for entry in entries(ours, table):
-        parts = [ours[name].detach() for name in entry.ours]
-        whole = torch.cat(parts) if entry.op == "rows" else parts[0]
-        out[entry.theirs] = (whole.T if entry.op == "transpose" else whole).contiguous()
-    return out
+    return {
+        entry.theirs: entry.outward([ours[name].detach() for name in entry.ours])
+        for entry in entries(ours, table)
+    }
 
 
 def fill(
@@ -95,16 +126,18 @@ def fill(
     table: Sequence[Rule],
     drop: Collection[str] = (),
     source: str = "these weights",
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Fill a model with another library's weights, strictly. Their tensors are copied.
 
     Args:
-        model: the model, best built on the meta device: its parameters are replaced. Floating
-            tensors become float32.
-        theirs: names → tensors.
+        model: the model, best built on the meta device: its parameters are replaced.
+        theirs: names → tensors; each is asked for once, so that a mapping that reads them from
+            files need not hold them all.
         table: the rename table.
         drop: names that hold no weights and may be there.
         source: what the error calls them.
+        dtype: type of the floating tensors.
 
     Raises:
         WeightsError: lists what is missing, unused and misshapen, if anything is. The model is
@@ -113,22 +146,22 @@ def fill(
     shared = aliases(model)
     wanted = {name: t for name, t in model.state_dict().items() if name not in shared}
     plan = entries(wanted, table)
-    missing = [entry.theirs for entry in plan if entry.theirs not in theirs]
-    unused = sorted(set(theirs) - {entry.theirs for entry in plan} - set(drop))
+    given = set(theirs)  # asked once: a mapping may have to read a tensor to say that it has it
+    missing = [entry.theirs for entry in plan if entry.theirs not in given]
+    unused = sorted(given - {entry.theirs for entry in plan} - set(drop))
     misshapen, filled = [], {}
     for entry in plan:
-        if entry.theirs not in theirs:
+        if entry.theirs not in given:
             continue
         shapes = [tuple(wanted[name].shape) for name in entry.ours]
-        expected = _their_shape(shapes, entry.op)
+        expected = entry.shape(shapes)
         tensor = theirs[entry.theirs].detach()
         if tuple(tensor.shape) != expected:
             misshapen.append(f"{entry.theirs} {tuple(tensor.shape)} instead of {expected}")
             continue
-        whole = tensor.T if entry.op == "transpose" else tensor
-        parts = whole.split([s[0] for s in shapes]) if entry.op == "rows" else [whole]
+        parts = entry.inward(tensor, [s[0] for s in shapes if s])
         for name, part in zip(entry.ours, parts, strict=True):
-            kind = torch.float32 if part.is_floating_point() else part.dtype
+            kind = dtype if part.is_floating_point() else part.dtype
             filled[name] = part.to("cpu", kind, copy=True).contiguous()
     problems = (("missing", missing), ("unused", unused), ("misshapen", misshapen))
     if any(names for _, names in problems):
@@ -163,11 +196,3 @@ def _fill(pattern: str, groups: tuple[str, ...]) -> str:
     """The pattern with its stars replaced in order."""
     values = iter(groups)
     return re.sub(r"\*", lambda _: next(values), pattern)
-
-
-def _their_shape(shapes: list[tuple[int, ...]], op: str) -> tuple[int, ...]:
-    if op == "transpose":
-        return shapes[0][::-1]
-    if op == "rows":
-        return (sum(shape[0] for shape in shapes), *shapes[0][1:])
-    return shapes[0]

@@ -1,22 +1,58 @@
-"""Reading other libraries' weight files: safetensors, or state dicts without any other object."""
+"""Files of other libraries' weights: safetensors, or state dicts without any other object."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from vlcourse.checkpoint import write_json, write_weights
 from vlcourse.rename import WeightsError
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+class SafeTensors(Mapping[str, Tensor]):
+    """The tensors of safetensors files, each read when it is asked for.
+
+    A tensor is a view of the mapped file: memory is taken by what is kept of it.
+
+    Raises:
+        WeightsError: when a file is missing or damaged.
+    """
+
+    def __init__(self, *files: Path) -> None:
+        self._files: dict[str, Any] = {}
+        for file in files:
+            try:
+                opened = safe_open(file, "pt")
+            except FileNotFoundError:
+                raise WeightsError(f"there is no file {file}") from None
+            except (SafetensorError, OSError) as error:
+                raise WeightsError(f"{file} is damaged: {error}") from None
+            self._files |= dict.fromkeys(opened.keys(), opened)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._files[name].get_tensor(name)
+
+    def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def model_folder(source: str | Path) -> Path:
@@ -54,35 +90,69 @@ def model_folder(source: str | Path) -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of a folder's config.json; :class:`WeightsError` without one."""
-    return _read_json(folder / "config.json")
+    return read_json(folder / "config.json")
 
 
-def read_sharded(folder: Path) -> dict[str, Tensor]:
-    """A folder's weights, from one safetensors file or from the shards that its index names.
+def read_sharded(folder: Path) -> SafeTensors:
+    """A folder's weights: one safetensors file, or the shards that its index names.
 
     Raises:
         WeightsError: when there are none, or a shard is missing, damaged or outside the folder.
     """
     if (folder / SINGLE).is_file():
-        return _read_safetensors(folder / SINGLE)
+        return SafeTensors(folder / SINGLE)
     if not (folder / INDEX).is_file():
         pickled = sorted(path.name for path in folder.glob("*.bin"))
         found = f", only {pickled[0]}, a pickle that can run code" if pickled else ""
         raise WeightsError(
             f"{folder} has no {SINGLE}{found}: convert it with transformers, "
-            "CLIPModel.from_pretrained(…).save_pretrained(…), and name the new folder"
+            "from_pretrained(…).save_pretrained(…), and name the new folder"
         )
-    shards = sorted(set(_read_json(folder / INDEX).get("weight_map", {}).values()))
+    shards = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
     if any(Path(shard).name != shard for shard in shards):
         raise WeightsError(f"{folder / INDEX} names files outside its folder")
-    weights: dict[str, Tensor] = {}
-    for shard in shards:
-        weights |= _read_safetensors(folder / shard)
-    return weights
+    return SafeTensors(*(folder / shard for shard in shards))
 
 
-def read_state_dict(path: str | Path) -> dict[str, Any]:
+def write_sharded(
+    folder: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], shard_bytes: int
+) -> None:
+    """Write a folder as transformers reads it: config.json and one or several safetensors files.
+
+    It appears complete or not at all.
+
+    Args:
+        folder: a new or an empty one.
+        weights: names → tensors.
+        config: the content of config.json.
+        shard_bytes: most bytes of a file (a larger tensor has a file of its own).
+
+    Raises:
+        WeightsError: when the folder holds something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WeightsError(f"{folder} exists already: name a new folder, or empty this one")
+    from huggingface_hub import split_torch_state_dict_into_shards
+
+    split = split_torch_state_dict_into_shards(dict(weights), max_shard_size=shard_bytes)
+    temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
+    temporary.mkdir(parents=True)
+    try:
+        write_json(temporary / "config.json", dict(config))
+        for file, names in split.filename_to_tensors.items():
+            write_weights(temporary / file, {name: weights[name] for name in names})
+        if split.is_sharded:
+            index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+            write_json(temporary / INDEX, index)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_state_dict(path: str | Path) -> Mapping[str, Any]:
     """The state dict in a .safetensors file, or in one that ``torch.save`` wrote.
+
+    The tensors are views of the mapped file, where its format allows.
 
     Raises:
         WeightsError: when it is missing, damaged, or holds anything but tensors and plain values
@@ -90,14 +160,15 @@ def read_state_dict(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path).expanduser()
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        return SafeTensors(path)
     if _is_torchscript(path):
         raise WeightsError(
             f"{path} is a TorchScript archive, a program and not only weights: if you trust it, "
             "write torch.jit.load(path).state_dict() to a .safetensors file first"
         )
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = zipfile.is_zipfile(path)  # files from before torch 1.6 are not
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError:
         raise WeightsError(f"there is no file {path}") from None
     except Exception as error:  # torch.load's errors for bad files are of many types
@@ -115,16 +186,8 @@ def _is_torchscript(path: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise WeightsError(f"there is no file {path}") from None
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is damaged: {error}") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; :class:`WeightsError` when it is missing, damaged or no object."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:

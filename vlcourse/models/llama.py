@@ -6,10 +6,11 @@ import difflib
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vlcourse import losses, masks
-from vlcourse.cache import KVCache, LayerCache
+from vlcourse.cache import KVCache, LayerCache, Started
 from vlcourse.layers import Attention, RMSNorm, SwiGLU
 from vlcourse.rotary import rotations
 
@@ -111,12 +112,18 @@ class LLaMA(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """N(0, 0.02); what writes into the residual stream is smaller by √(2 · layers) (GPT-2)."""
+        """N(0, 1 / width); what writes into the residual stream is smaller by √(2 · layers).
+
+        At LLaMA's widths this is GPT-2's deviation of 0.02, and at a toy's it is what lets
+        attention tell one token from another from the first step on.
+        """
+        std = self.config.width**-0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 into_stream = name.endswith(("attention.out.weight", "mlp.down.weight"))
-                shrink = (2 * self.config.layers) ** -0.5 if into_stream else 1.0
-                nn.init.normal_(parameter, std=0.02 * shrink)
+                nn.init.normal_(
+                    parameter, std=std * (2 * self.config.layers) ** -0.5 if into_stream else std
+                )
 
     def forward(
         self,
@@ -168,3 +175,43 @@ class LLaMA(nn.Module):
             c.layers, batch, c.kv_heads or c.heads, length, c.width // c.heads,
             like=self.token.weight,
         )  # fmt: skip
+
+    def start(
+        self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, x: Tensor | None = None
+    ) -> Started:
+        """Read a prompt, and make room for ``new_tokens`` more (:mod:`vlcourse.generate`).
+
+        Args:
+            tokens: (B, P) ids.
+            mask: (B, P) bool, False for padding, which is on the left.
+            new_tokens: how many will be written. There is no hard limit: beyond ``config.context``
+                the positions are ones that were not trained.
+            x: (B, P, D) token vectors in the place of ``tokens`` (soft prompts).
+
+        Raises:
+            ValueError: for an empty prompt, or padding on the right.
+        """
+        if (tokens is None) == (x is None):
+            raise ValueError("the prompt is either tokens or vectors x: give one of the two")
+        vectors = self.token(tokens) if x is None else x
+        batch, length, _ = vectors.shape
+        if length == 0 or (mask is not None and not mask.any(1).all()):
+            raise ValueError(
+                "a prompt is empty: begin it with the id of the text's start, at least"
+            )
+        if mask is not None and not mask[:, -1].all():
+            raise ValueError(
+                "a decoder's padding belongs on the left: see vlcourse.generate.left_pad"
+            )
+        if mask is not None and mask.all():
+            mask = None
+        if tokens is None:
+            read = torch.empty(batch, 0, dtype=torch.long, device=vectors.device)
+        else:
+            read = tokens if mask is None else tokens.masked_fill(~mask, -1)
+        cache = self.new_cache(batch, length + new_tokens)
+        return Started(self.head(self.hidden(vectors, cache, mask)[:, -1]), cache, read)
+
+    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """(B, L) newest tokens → (B, V) logits of the one that follows."""
+        return self.head(self.hidden(self.token(tokens), cache)[:, -1])
