@@ -34,6 +34,8 @@ class Batches(Dataset):
     number of loader workers gives the same batches. Augmentation has its own generator for each
     (seed, step, slice): without augmentation W ranks see exactly what one process sees.
 
+    A dataset with an attribute ``in_order`` that is true is not permuted (a curriculum).
+
     Args:
         dataset: map-style; ``__getitems__(rows)`` is used where there is one.
         collate: ``collate(samples, generator=…)`` → batch.
@@ -73,7 +75,10 @@ class Batches(Dataset):
         epoch, within = divmod(i, len(self))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "epoch", epoch))
-            self._order = (epoch, torch.randperm(len(self.dataset), generator=generator))
+            count = len(self.dataset)
+            in_order = getattr(self.dataset, "in_order", False)
+            order = torch.arange(count) if in_order else torch.randperm(count, generator=generator)
+            self._order = (epoch, order)
         start = within * self.batch_size + self.offset
         return self._order[1][start : start + self.local].tolist()
 

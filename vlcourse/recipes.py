@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from vlcourse import checkpoint, paths, tokenizers
-from vlcourse.data.batch import Collate
-from vlcourse.models.clip import CLIPConfig, TextConfig
+from vlcourse.models.clip import CLIP, CLIPConfig, TextConfig
+from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.resnet import ResNetConfig
+from vlcourse.models.seq2seq import Seq2SeqConfig
 from vlcourse.models.vit import ViTConfig
+from vlcourse.recipe_data import DataConfig, Measure, RecipeError, TextData
 from vlcourse.training import TrainConfig
-
-PHOTO_TEMPLATES = (
-    "a photo of a {}.",
-    "a picture of a {}.",
-    "an image of a {}.",
-    "a small photo of a {}.",
-    "there is a {} in the photo.",
-)
-
-
-class RecipeError(ValueError):
-    """A recipe that cannot be run as it stands, in one sentence."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """What a run reads."""
-
-    source: str = "world"
-    """"world"; a local path; a folder's name to be looked for in the data folders; or a hub id."""
-    n_train: int = 0
-    """Training samples; 0 takes all of a real source."""
-    objects: tuple[int, int] = (1, 4)
-    """Fewest and most objects in a toy scene."""
-    templates: tuple[str, ...] = PHOTO_TEMPLATES
-    """Captions of a labelled source, with {} where the class name goes."""
-    tokenizer: Literal["toy", "clip"] = "toy"
-    """toy: the toy world's, shipped. clip: CLIP's own, whose merges must be on this machine."""
-    context: int = 64
-    """Most tokens of a caption; longer ones are cut."""
-    augment: str = "none"
-    """none, crop, crop+flip or random-square; never flip where captions say left and right."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +25,10 @@ class Recipe:
     """What the command line calls it."""
     doc: str
     """What it is for, in a sentence."""
-    model: CLIPConfig = field(default_factory=CLIPConfig)
+    model: CLIPConfig | LLaMAConfig | Seq2SeqConfig = field(default_factory=CLIPConfig)
     """The model."""
-    data: DataConfig = field(default_factory=DataConfig)
-    """The data."""
+    data: DataConfig | TextData = field(default_factory=DataConfig)
+    """The data, of the kind that the model reads."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training."""
 
@@ -78,7 +47,8 @@ class Recipe:
             raise RecipeError(f"train.start={self.train.start} is no recipe's name")
         model = RECIPES[self.train.start].model.build()
         checkpoint.load_weights(model, paths.runs_dir() / self.train.start)
-        model = model.at_resolution(self.model.image.image_size)
+        if isinstance(model, CLIP) and isinstance(self.model, CLIPConfig):
+            model = model.at_resolution(self.model.image.image_size)
         if model.config != self.model:
             raise RecipeError(
                 f"{self.name} cannot start from {self.train.start}: their models differ in more "
@@ -86,65 +56,24 @@ class Recipe:
             )
         return model
 
-    def tokenizer(self) -> tokenizers.ByteBPE:
-        """The tokenizer that this recipe's text tower was built for.
-
-        Raises:
-            MergesError: when it is CLIP's and its merges are not on this machine.
-            RecipeError: when it has more ids than the model.
-        """
-        tokenizer = tokenizers.clip() if self.data.tokenizer == "clip" else tokenizers.toy()
-        if tokenizer.vocab_size > self.model.text.vocab_size:
-            raise RecipeError(
-                f"data.tokenizer={self.data.tokenizer} has {tokenizer.vocab_size} ids, but "
-                f"model.text.vocab_size is {self.model.text.vocab_size}"
-            )
-        return tokenizer
+    def tokenizer(self) -> Any:
+        """The tokenizer that this recipe's model was built for; see ``data.make_tokenizer``."""
+        return self.data.make_tokenizer(self.model)
 
     def build_data(self, split: str) -> Any:
-        """The map-style dataset of a split: "train", or "test" for the evaluation.
+        """The dataset of a split: "train", or "test" for the evaluation."""
+        return self.data.dataset(self.name, self.model, self.train, split)
 
-        Raises:
-            RecipeError: when the source is a plain name and no data folder has it.
-        """
-        from vlcourse.data import hub, world
-
-        data, size = self.data, self.model.image.image_size
-        if data.source == "world":
-            samples = data.n_train or self.train.steps * self.train.batch_size
-            return world.World(split, samples, size, data.objects, seed=self.train.seed)
-        source = data.source
-        if "/" not in source and "." not in source:
-            if not (found := paths.find_data(source)):
-                looked = ", ".join(str(folder) for folder in paths.data_folders())
-                raise RecipeError(
-                    f"the recipe {self.name} reads the folder {source!r}, which is in none of "
-                    f"{looked}: put it there, or name a path or a hub id with data.source=…"
-                )
-            source = str(found)
-        limit = data.n_train if split == "train" else 0
-        return hub.open_source(source, split=split, template=data.templates, limit=limit or None)
-
-    def collate(self, train: bool) -> Collate:
+    def collate(self, train: bool) -> Any:
         """Samples → batch; augmented only for training."""
-        augment = self.data.augment if train else "none"
-        size, context = self.model.image.image_size, self.data.context
-        return Collate(self.tokenizer(), size, context, augment)
+        return self.data.collate(self.model, train)
 
-    def evaluator(self) -> Callable[[nn.Module], dict[str, float]]:
+    def evaluator(self) -> Measure:
         """The measurements of this recipe as a function of a model."""
-        from vlcourse import evals
+        return self.data.evaluator(self.name, self.model, self.train)
 
-        tokenizer = self.tokenizer()
-        if self.data.source == "world":
-            return lambda model: evals.clip_world(evals.as_clip(model), tokenizer)
-        test = self.build_data("test")
-        if not test.classes:
-            return lambda model: evals.clip_pairs(evals.as_clip(model), tokenizer, test)
-        return lambda model: evals.clip_labelled(
-            evals.as_clip(model), tokenizer, test, self.data.templates
-        )
 
+TOY_WORDS = 640  # ids of the toy language models; their tokenizer has 622
 
 TOY_TEXT = TextConfig(
     vocab_size=tokenizers.TOY_VOCAB, context=64, width=128, layers=2, heads=4, activation="gelu"
@@ -187,6 +116,35 @@ def paper_recipe(name: str, shape: str, lr: float, epochs: int, start: str) -> R
     return Recipe(name, doc, CLIPConfig.preset(shape), data, train)
 
 
+LLAMA_BATCH, LLAMA_CONTEXT = 2048, 2048  # 4 M tokens (Touvron et al. 2023, table 2)
+
+# Name, published shape, learning rate, tokens (Touvron et al. 2023, table 2).
+LLAMA_RUNS = (
+    ("llama-7b", "7B", 3e-4, 1.0e12),
+    ("llama-13b", "13B", 3e-4, 1.0e12),
+    ("llama-33b", "33B", 1.5e-4, 1.4e12),
+    ("llama-65b", "65B", 1.5e-4, 1.4e12),
+)
+
+
+def llama_recipe(name: str, shape: str, lr: float, tokens: float) -> Recipe:
+    """A run of the LLaMA paper, with the hyperparameters of its section 2.3.
+
+    Its mixture of public texts is yours to name with ``data.source``, and so is the tokenizer.
+    """
+    train = TrainConfig(
+        steps=round(tokens / (LLAMA_BATCH * LLAMA_CONTEXT)), batch_size=LLAMA_BATCH, lr=lr,
+        warmup=2000, min_lr=0.1, weight_decay=0.1, beta1=0.9, beta2=0.95, clip_norm=1.0,
+        precision="bf16", checkpointing=True, parallel="fsdp", save_every=1000, log_every=10,
+        eval_every=1000, workers=1,
+    )  # fmt: skip
+    data = TextData(source="mixture", tokenizer="tokenizer.model", context=LLAMA_CONTEXT)
+    doc = f"LLaMA {shape} as in the paper: {tokens / 1e12:.1f} T tokens; yours with data.source=…"
+    return Recipe(name, doc, LLaMAConfig.preset(shape), data, train)
+
+
+TOY_LLAMA = LLaMAConfig(vocab_size=TOY_WORDS, width=128, layers=4, heads=4, hidden=336, context=512)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -217,6 +175,21 @@ RECIPES: dict[str, Recipe] = {
             train=TrainConfig(steps=2500, batch_size=128, lr=2e-3, eval_every=500),
         ),
         *(paper_recipe(*run) for run in PAPER_RUNS),
+        Recipe(
+            name="llm-toy",
+            doc="A LLaMA on the toy corpus that reads a scene and answers questions about it.",
+            model=TOY_LLAMA,
+            data=TextData(),
+            train=TrainConfig(steps=3000, batch_size=32, lr=2e-3, min_lr=0.1, eval_every=100),
+        ),
+        Recipe(
+            name="llm-live",
+            doc="A LLaMA on the toy corpus in under 90 seconds, to watch it learn in the lecture.",
+            model=TOY_LLAMA,
+            data=TextData(mixture=(0, 30, 20, 50), objects=(1, 3)),
+            train=TrainConfig(steps=200, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
+        ),
+        *(llama_recipe(*run) for run in LLAMA_RUNS),
     )
 }
 

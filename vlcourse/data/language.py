@@ -177,8 +177,7 @@ def compose(pattern: Pattern, content: Content, kind: str | None = None) -> Capt
         if f"{{{slot}}}" in pattern.text:
             stated.append(HasObject(thing))
     if content.relation and "{r}" in pattern.text:
-        words = _WORDS[content.relation]
-        slots["r"] = words[content.wording % len(words)]
+        slots["r"] = relation_words(content.relation, content.wording)
         stated.append(Relation(content.things[0], content.relation, content.things[1]))
     if content.tally and "{t}" in pattern.text:
         slots["t"] = _number(content.tally.n, content.tally.thing)
@@ -189,6 +188,12 @@ def compose(pattern: Pattern, content: Content, kind: str | None = None) -> Capt
     caption.facts, caption.kind = tuple(stated), kind or pattern.kind
     caption.pattern, caption.content = pattern, content
     return caption
+
+
+def relation_words(relation: str, wording: int = 0) -> str:
+    """A relation in words; ``wording`` picks one of several ways."""
+    words = _WORDS[relation]
+    return words[wording % len(words)]
 
 
 def _number(n: int, thing: Thing) -> str:

@@ -233,7 +233,8 @@ def _isolated() -> Iterator[None]:
             torch.set_num_threads(threads)
         if torch.get_default_device() != device:
             torch.set_default_device(device)
-        torch.use_deterministic_algorithms(deterministic)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:  # the call takes seconds
+            torch.use_deterministic_algorithms(deterministic)
         if dict(os.environ) != environment:
             os.environ.clear()
             os.environ.update(environment)

@@ -12,6 +12,7 @@ from vlcourse import evals, metrics, paths, zoo
 from vlcourse.data import world
 from vlcourse.models.clip import CLIP
 from vlcourse.recipes import RECIPES
+from vlcourse.teach.experiments.clip_real import templates_of
 from vlcourse.teach.measurement import Measurement
 
 RESAMPLES = 2000
@@ -74,7 +75,7 @@ def photo_hits(model: CLIP) -> dict[str, Tensor]:
     samples = [data[i] for i in range(len(data))]
     images = evals.embed_images(model, torch.stack([s["image"] for s in samples]))
     labels = torch.tensor([s["label"] for s in samples])
-    templates = recipe.data.templates
+    templates = templates_of(recipe)
     asked: dict[str, tuple[Sequence[str], Sequence[str]]] = {
         "bare name": (data.classes, ("{}",)),
         "one template": (data.classes, templates[:1]),

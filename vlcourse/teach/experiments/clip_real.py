@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vlcourse import engine, evals, metrics, zoo
+from vlcourse.recipe_data import DataConfig
 from vlcourse.recipes import RECIPES, Recipe
 from vlcourse.teach.measurement import Measurement
 
@@ -53,7 +54,7 @@ def real_photos(left_out: Sequence[str] = LEFT_OUT, steps: int = 1000) -> Measur
     photos = recipe.build_data("test")
     labels = torch.tensor([photos[i]["label"] for i in range(len(photos))])
     model = evals.as_clip(zoo.load("clip-cifar"))
-    hits = evals.labelled_details(model, recipe.tokenizer(), photos, recipe.data.templates)
+    hits = evals.labelled_details(model, recipe.tokenizer(), photos, templates_of(recipe))
     never = never_seen(recipe, photos, left_out, steps)
     new = torch.isin(labels, torch.tensor([photos.classes.index(name) for name in left_out]))
     low, high = metrics.bootstrap_interval(hits, RESAMPLES)
@@ -86,7 +87,13 @@ def never_seen(recipe: Recipe, photos: Any, left_out: Sequence[str], steps: int)
     data = Without(recipe.build_data("train"), left_out)
     result = engine.fit(recipe.build_model(), data, recipe.collate(train=True), config, plot=False)
     model = evals.as_clip(result.model)
-    return evals.labelled_details(model, recipe.tokenizer(), photos, recipe.data.templates)
+    return evals.labelled_details(model, recipe.tokenizer(), photos, templates_of(recipe))
+
+
+def templates_of(recipe: Recipe) -> tuple[str, ...]:
+    """The prompts of a recipe with labelled photos."""
+    assert isinstance(recipe.data, DataConfig)
+    return recipe.data.templates
 
 
 def _by_class(hits: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, float]:
