@@ -1,7 +1,8 @@
 """Trained toy models by name: shipped with the course, or trained once on this machine.
 
 A model is a folder with ``model.safetensors`` (float16) and ``card.json``: the recipe, the seed,
-versions, the metrics measured on that very file, and its sha256.
+versions, the metrics measured on that very file, and its sha256. ``log.json`` beside them has the
+evaluations along the training.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
             "recipe": asdict(recipe),
         }
         checkpoint.write_json(made / "card.json", about)
+        checkpoint.write_json(made / "log.json", evaluations(result))
         if folder.exists():  # a folder cannot be replaced in one go: set the old one aside
             old = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
             os.replace(folder, old / "old")
@@ -127,6 +129,15 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
         os.replace(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def evaluations(result: engine.Result) -> list[dict[str, float]]:
+    """The evaluations along a training: a row each, the step and every metric."""
+    return [
+        {"step": int(row["step"]), **{name: row[name] for name in result.metrics}}
+        for row in result.history
+        if result.metrics and all(name in row for name in result.metrics)
+    ]
 
 
 def _read(recipe: Recipe, folder: Path) -> nn.Module:
