@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 import torch
 
+from vlcourse.batches import Batches
 from vlcourse.data import corpus, describe, facts, questions, scene, splits, text
 from vlcourse.data.corpus import DOCUMENT_KINDS, Corpus
 from vlcourse.llama_tokenizer import FastSentenceBPE
@@ -18,7 +19,7 @@ SHARES = {kind: tuple(100 * (k == kind) for k in DOCUMENT_KINDS) for kind in DOC
 
 @pytest.fixture(scope="module")
 def readings() -> list[dict]:
-    return Corpus("train", 300, 3, SHARES["reading"]).__getitems__(range(300))
+    return Corpus("train", 300, 3, SHARES["reading"], brief=0).__getitems__(range(300))
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,46 @@ def test_answers_are_true_and_known_from_the_text(readings):
     for sample in readings:
         objects = sample["scene"].objects
         told = describe.describe(objects, sample["scene"].seed)
-        assert len(sample["questions"]) == 18 or len(objects) < 4
+        assert len(sample["questions"]) == 8
         for question in sample["questions"]:
             assert told.tells(question.fact, objects)
             wanted = question.answer != "no"
             assert facts.holds(question.fact, objects) == wanted
             assert f"{corpus.ask(question)} {question.answer}." in sample["text"]
+
+
+def test_a_turned_question_has_a_true_answer(readings):
+    seen = Counter()
+    for sample in readings:
+        for question in sample["questions"]:
+            for other in questions.turned(question):
+                assert other.text != question.text and other.kind == question.kind
+                truth = facts.holds(other.fact, sample["scene"].objects)
+                assert truth == (other.answer == "yes")
+                seen[other.kind, other.answer] += 1
+    assert set(seen) == {(k, a) for k in ("relation", "comparison") for a in ("yes", "no")}
+
+
+def test_brief_questions_have_the_same_answers():
+    long, brief = (Corpus("train", 50, 3, SHARES["reading"], brief=b) for b in (0, 100))
+    for a, b in zip(long.__getitems__(range(50)), brief.__getitems__(range(50)), strict=True):
+        assert [q.text for q in b["questions"][:8]] == [q.text for q in a["questions"]]
+        assert len(b["questions"]) > 8 and "question:" not in b["text"]
+        assert (
+            f"{corpus.ask(b['questions'][0], brief=True)} {b['questions'][0].answer}." in b["text"]
+        )
+
+
+def test_a_curriculum_begins_with_recall_and_keeps_its_order():
+    data = Corpus("train", 40, 3, recall=25)
+    kinds = [s["kind"] for s in data.__getitems__(range(40))]
+    assert kinds[:25] == ["recall"] * 25 and "recall" not in kinds[25:]
+    order = Batches(data, lambda samples, generator: samples, 8, seed=1)
+    assert [s["id"] for s in order[1]] == [data[i]["id"] for i in range(8, 16)]
+    first = data[0]["text"]
+    things = dict(re.findall(r"an? (\w+) (\w+)[,.]", first))
+    for key, value in re.findall(r"(\w+)\? (\w+)\.", first):
+        assert things.get(key) == value or things.get(value) == key
 
 
 def test_a_relation_that_is_not_stated_is_not_known():
@@ -122,7 +157,7 @@ def test_bad_settings_are_refused():
 
 
 def test_only_answers_are_targets(tokenizer):
-    sample = Corpus("train", 5, 3, SHARES["reading"])[0]
+    sample = Corpus("train", 5, 3, SHARES["reading"], brief=0)[0]
     batch = text.TextCollate(tokenizer)([sample])
     learned = batch["targets"][0][batch["targets"][0] != -100].tolist()
     answers = " ".join(f"{q.answer}." for q in sample["questions"])

@@ -107,7 +107,7 @@ class TextData:
     """Text for a language model; ``model`` is a `LLaMAConfig` or a `Seq2SeqConfig`."""
 
     source: str = "corpus"
-    """"corpus", the toy world's; a local path; or a hub id of a data set with a column "text"."""
+    """"corpus", the toy world's; a file, folder or glob of texts; or a hub id."""
     n_train: int = 0
     """Training documents; 0 makes a new one for every place in a batch, or takes all there are."""
     mixture: tuple[int, int, int, int] = (55, 20, 10, 15)
@@ -125,7 +125,7 @@ class TextData:
     tokenizer: str = "toy"
     """toy: the toy corpus's, shipped; else the path of a LLaMA tokenizer.model."""
     context: int = 512
-    """Most tokens of a document; longer ones are cut."""
+    """Most tokens of a toy document, longer ones being cut; of other texts, those of a window."""
 
     def make_tokenizer(self, model: Any) -> llama_tokenizer.FastSentenceBPE:
         """The tokenizer that the model was built for.

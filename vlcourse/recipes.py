@@ -73,7 +73,7 @@ class Recipe:
         return self.data.evaluator(self.name, self.model, self.train)
 
 
-TOY_WORDS = 640  # ids of the toy language models; their tokenizer has 622
+TOY_WORDS = 622  # ids of the toy language models' tokenizer
 
 TOY_TEXT = TextConfig(
     vocab_size=tokenizers.TOY_VOCAB, context=64, width=128, layers=2, heads=4, activation="gelu"
@@ -179,8 +179,10 @@ RECIPES: dict[str, Recipe] = {
             name="llm-toy",
             doc="A LLaMA on the toy corpus that reads a scene and answers questions about it.",
             model=TOY_LLAMA,
-            data=TextData(),
-            train=TrainConfig(steps=3000, batch_size=32, lr=2e-3, min_lr=0.1, eval_every=100),
+            data=TextData(mixture=(80, 10, 4, 6), brief=70, recall=12_800),
+            train=TrainConfig(
+                steps=2000, batch_size=64, lr=3e-3, warmup=50, min_lr=0.1, eval_every=100
+            ),
         ),
         Recipe(
             name="llm-live",

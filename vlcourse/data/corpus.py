@@ -17,7 +17,7 @@ import torch
 
 from vlcourse.data.describe import Description, describe
 from vlcourse.data.facts import Comparison, Count, Fact, HasObject, Relation, Thing
-from vlcourse.data.questions import QUESTION_KINDS, Question
+from vlcourse.data.questions import QUESTION_KINDS, Question, turned
 from vlcourse.data.scene import Scene
 from vlcourse.data.splits import allowed_pairs, check_choice, hash_int
 from vlcourse.data.stories import story
@@ -84,7 +84,7 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         seed: int = 0,
         mixture: Sequence[int] = (55, 20, 10, 15),
         objects: tuple[int, int] = (2, 4),
-        asked: int = 18,
+        asked: int = 8,
         kinds: Sequence[str] = QUESTION_KINDS,
         brief: int = 50,
         recall: int = 0,
@@ -140,7 +140,7 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         by_kind: dict[str, list[Question]] = {kind: [] for kind in self.kinds}
         for question in scene.questions():
             if question.kind in by_kind and told.tells(question.fact, scene.objects):
-                by_kind[question.kind].append(question)
+                by_kind[question.kind] += [question, *turned(question)]
         chosen: list[Question] = []
         for turn in range(most):
             pools = [pool for pool in by_kind.values() if pool]

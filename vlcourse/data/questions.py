@@ -100,16 +100,15 @@ def questions(
     for i, (first, second) in enumerate(combinations(objects, 2)):
         a, b = (first, second) if coin(i, 0) else (second, first)
         named = [Thing(obj.colour, obj.shape) for obj in (a, b)]
-        the_a, the_b = (f"the {thing.noun()}" for thing in named)
         for j, true in enumerate(relations_between(a, b)):
             if true in OPPOSITE:
                 asks = true if coin(i, 1, j) else OPPOSITE[true]
-                text = f"is {the_a} {_PHRASE.get(asks, asks)} {the_b}?"
-                yes_no(text, "relation", asks == true, Relation(named[0], asks, named[1]))
+                relation = Relation(named[0], asks, named[1])
+                yes_no(_whether(relation), "relation", asks == true, relation)
         bigger = related(a, "bigger than", b)
         if bigger or related(b, "bigger than", a):
             bigger_fact = Relation(named[0], "bigger than", named[1])
-            yes_no(f"is {the_a} bigger than {the_b}?", "comparison", bigger, bigger_fact)
+            yes_no(_whether(bigger_fact), "comparison", bigger, bigger_fact)
 
     shapes = [Thing(shape=s) for s in dict.fromkeys([*(s for _, s in present), *SHAPES])]
     colours = [Thing(c) for c in dict.fromkeys([*(c for c, _ in present), *COLOURS])]
@@ -119,6 +118,37 @@ def questions(
         if count(objects, x) != count(objects, y):
             x, y = (x, y) if coin(i, 2) else (y, x)
             more = count(objects, x) > count(objects, y)
-            text = f"are there more {x.noun(2)} than {y.noun(2)}?"
-            yes_no(text, "comparison", more, Comparison(x, "more", y))
+            fact = Comparison(x, "more", y)
+            yes_no(_whether(fact), "comparison", more, fact)
     return asked
+
+
+def turned(question: Question) -> list[Question]:
+    """The same question about a relation or comparison, asked the other ways round.
+
+    What is left of something has it on its right: three further questions whose answers follow. A
+    question of another kind has none.
+    """
+    fact, same, other = question.fact, question.answer, {"yes": "no", "no": "yes"}
+    if isinstance(fact, Comparison):
+        found: list[tuple[Fact, str]] = [(Comparison(fact.b, fact.comparison, fact.a), other[same])]
+    elif isinstance(fact, Relation):
+        found = [(Relation(fact.b, fact.relation, fact.a), other[same])]
+        if fact.relation in OPPOSITE:
+            opposite = OPPOSITE[fact.relation]
+            found += [
+                (Relation(fact.b, opposite, fact.a), same),
+                (Relation(fact.a, opposite, fact.b), other[same]),
+            ]
+    else:
+        return []
+    return [Question(_whether(f), answer, question.kind, f) for f, answer in found]
+
+
+def _whether(fact: Fact) -> str:
+    """The yes/no question whether a relation or a comparison holds."""
+    if isinstance(fact, Comparison):
+        return f"are there {fact.comparison} {fact.a.noun(2)} than {fact.b.noun(2)}?"
+    assert isinstance(fact, Relation)
+    words = _PHRASE.get(fact.relation, fact.relation)
+    return f"is the {fact.a.noun()} {words} the {fact.b.noun()}?"

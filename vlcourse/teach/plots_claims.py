@@ -1,4 +1,4 @@
-"""The plots of CLIP's stored experiments (data/claims), one function a claim."""
+"""The plots of stored experiments (data/claims), one function a claim: CLIP's, and all by id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlcourse.teach import claims
+from vlcourse.teach import claims, plots_llama_claims
 from vlcourse.teach.drawing import new_figure
 from vlcourse.teach.figures_clip import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.measurement import Measurement
@@ -197,4 +197,5 @@ PLOTS: dict[str, Callable[[Measurement], Figure]] = {
     "clip.linear_probe": linear_probe,
     "clip.limits": limits,
     "clip.real": real,
+    **plots_llama_claims.PLOTS,
 }

@@ -1,0 +1,125 @@
+"""The plots of the LLaMA lecture: that they draw what they are given, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from vlcourse.data import cleaning_pages
+from vlcourse.models.llama import PRESETS
+from vlcourse.teach import figures_llama, figures_llama_parts, plots_llama, plots_llama_claims
+from vlcourse.teach.measurement import Measurement
+
+LOG = [{"step": 0, "colour": 0.1, "count": 0.5}, {"step": 100, "colour": 0.9}]
+COUNTS = dict.fromkeys(cleaning_pages.KINDS, 5)
+
+# The shapes that vlcourse/teach/experiments gives, with numbers made up here.
+CHANGES = ("RMSNorm", "SwiGLU", "rotary", "all three")
+SIZES = ("small", "middle", "big")
+STORED: dict[str, dict[str, Any]] = {
+    "llama.architecture": {
+        "loss by step": {a: [[[1, 6.0], [2, 5.0]]] * 3 for a in ("GPT-2", *CHANGES)},
+        "gain": {arm: [0.1, 0.2, 0.3] for arm in CHANGES},
+    },
+    "llama.inference_budget": {
+        "test loss by training FLOPs": {size: [[[1e9, 3.0], [1e10, 2.0]]] * 3 for size in SIZES},
+        "FLOPs a token": {"small": 1e4, "middle": 4e4, "big": 16e4},
+        "tokens": {"small": 16e5, "middle": 4e5, "big": 1e5},
+        "last loss": {size: [2.0, 2.1, 2.2] for size in SIZES},
+    },
+    "llama.cache": {
+        "lengths": [64, 128],
+        "tokens a second": {way: [[400.0, 200.0]] * 3 for way in ("with", "without")},
+    },
+}
+OTHERS = {f"{arm} {end}": at for arm in CHANGES for end, at in (("low", 0.1), ("high", 0.3))}
+
+
+def drawn() -> dict[str, Figure]:
+    """Each figure of the lecture once."""
+    parts, curve = figures_llama_parts, [1.0, 0.5] * 10
+    points, grid = torch.randn(9, 2), torch.randn(5, 5)
+    stages = {"before": COUNTS, "after": {"clean": 3}}
+    sizes = {"one": {"parameters": 1e9, "tokens": 1e11}}
+    return {
+        "models": figures_llama.models(),
+        "mixture": figures_llama.mixture(),
+        "pipeline": figures_llama.pipeline(),
+        "blocks": figures_llama.blocks(),
+        "cache": figures_llama.cache(),
+        "stability": parts.stability({"a": [2, 1, 3]}, (1e-3, 1e-2, 1e-1), 2.5),
+        "norms": parts.norms(points, points, points),
+        "activations": parts.activations(),
+        "learned": parts.learned({"target": {"ReLU": curve, "SwiGLU": curve}}),
+        "two thirds": parts.two_thirds(),
+        "rotation": parts.rotation(),
+        "relative": parts.relative({"a": grid, "b": grid}),
+        "wavelengths": parts.wavelengths(),
+        "by position": parts.by_position({"a": [90.0, math.nan, 10.0]}, 50, 80, "right (%)"),
+        "cleaning": plots_llama.cleaning(stages),
+        "perplexities": plots_llama.perplexities({"clean": [2, 3], "scrambled": [90]}, 5),
+        "sampling": plots_llama.sampling(torch.randn(30), [str(i) for i in range(30)]),
+        "decoding": plots_llama.decoding({"without": [2, 3], "with": [1, 1]}, (10, 20)),
+        "emergence": plots_llama.emergence(LOG, {"colour": 0.125}),
+        "isoloss": plots_llama.isoloss(sizes, torch.logspace(9, 12, 5)),
+        "zero shot": plots_llama.zero_shot(),
+        "utilisation": plots_llama.utilisation({"7B": (80_000, 0.4)}),
+        **{
+            id: plot(Measurement(0.2, 0.1, 0.3, (0, 1, 2), others=OTHERS, figure=STORED[id]))
+            for id, plot in plots_llama_claims.PLOTS.items()
+        },
+    }
+
+
+DRAWINGS = ("pipeline", "blocks", "two thirds")  # sheets without axes; the cache has one of them
+
+
+def test_every_figure_draws_and_names_its_axes() -> None:
+    for name, figure in drawn().items():
+        assert isinstance(figure, Figure)
+        figure.canvas.draw()
+        named = [bool(a.get_xlabel() or a.get_ylabel()) for a in figure.axes if a.axison]
+        assert all(named) and bool(named) == (name not in DRAWINGS), name
+
+
+def test_the_paper_s_tables_agree_with_the_presets() -> None:
+    assert sum(share for share, _ in figures_llama.MIXTURE.values()) == 100
+    for name in PRESETS:
+        assert f"LLaMA-{name}" in figures_llama.MODELS and f"LLaMA-{name}" in plots_llama.ZERO_SHOT
+    assert {len(row) for row in plots_llama.ZERO_SHOT.values()} == {len(plots_llama.BENCHMARKS)}
+    assert tuple(plots_llama.KINDS) == cleaning_pages.KINDS
+
+
+def test_emergence_draws_each_kind_over_the_steps_where_it_was_measured() -> None:
+    axis = plots_llama.emergence(LOG).axes[0]
+    lines = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axis.get_lines()}
+    assert lines["colour"] == [[0, 10], [100, 90]] and lines["count"] == [[0, 50]]
+    some = plots_llama.emergence(LOG, {"colour": 0.125}).axes[0].get_legend_handles_labels()
+    assert some[1] == ["colour"]
+
+
+def test_sampling_keeps_the_nucleus() -> None:
+    shares = torch.tensor([0.5, 0.3, 0.15, 0.04, 0.01])
+    axes = plots_llama.sampling(shares.log(), list("abcde"), shown=5).axes
+    legends = [[text.get_text() for text in axis.get_legend().get_texts()] for axis in axes]
+    assert legends[1][-1] == "kept: 3" and legends[2][-1] == "kept: 3"
+    heights = [patch.get_height() for patch in axes[2].patches[5:]]
+    assert heights == pytest.approx([50 / 0.95, 30 / 0.95, 15 / 0.95, 0, 0], abs=1e-3)
+
+
+def test_the_training_log_is_read_from_the_shipped_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLCOURSE_DATA", str(tmp_path))
+    (tmp_path / "checkpoints" / "m").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "m" / "log.json").write_text(json.dumps(LOG))
+    assert plots_llama.training_log("m") == LOG
+    with pytest.raises(FileNotFoundError):
+        plots_llama.training_log("other")
