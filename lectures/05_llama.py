@@ -849,8 +849,7 @@ def write(start, rows=1, seed=0, **how):
     ids = torch.tensor([tokenizer.encode(start, bos=True)]).expand(rows, -1)
     chance = torch.Generator().manual_seed(seed)
     how = {"max_new_tokens": 60, "end": tokenizer.eos, "generator": chance, **how}
-    new = generate(writer, ids, **how)  # the model has a few more ids than the tokenizer
-    texts = torch.cat([ids, new.where(new < tokenizer.vocab_size, tokenizer.unk)], dim=1)
+    texts = torch.cat([ids, generate(writer, ids, **how)], dim=1)
     return [tokenizer.decode(row) for row in texts.tolist()]
 
 
@@ -869,7 +868,7 @@ with torch.no_grad():
         "once there was a small red circle. it met a large blue star. they played together all day."
     )
     ids = torch.tensor([tokenizer.encode(so_far, bos=True)])
-    logits = writer(ids)[0, -1, : tokenizer.vocab_size]
+    logits = writer(ids)[0, -1]
 plots_llama.sampling(logits, [tokenizer.piece(i).lstrip("▁") or "▁" for i in range(len(logits))])
 
 # %% [markdown]
@@ -1025,7 +1024,7 @@ assert ratio[-1] > 3
 
 # %% [markdown]
 # Without the cache a token costs more, the longer the text is: $T$ tokens cost $1 + 2 + \dots + T \sim T^2/2$ passes over single tokens. With it each costs one. (Attention itself still looks at all keys, but that is a small part of the work here.)
-# The experiment in full, with a model of 160 M parameters:
+# The experiment in full, with a small model, so that long texts can be had without the cache too:
 
 # %%
 plots_claims.stored("llama.cache")

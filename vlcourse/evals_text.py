@@ -35,7 +35,7 @@ def comprehension_set(
         scene = sample["scene"]
         told = describe(scene.objects, scene.seed)
         left = dict.fromkeys(QUESTION_KINDS, per_kind)
-        for question in corpus.choose(scene, told, most=1000):
+        for question in corpus.choose(scene, told, most=1000, to_learn=False):
             if left[question.kind]:
                 left[question.kind] -= 1
                 parts = ((told.text, False), (ask(question), False), (f"{question.answer}.", True))

@@ -188,12 +188,18 @@ RECIPES: dict[str, Recipe] = {
             name="seq2seq-toy",
             doc="An encoder–decoder on the same corpus, which reads first and then answers.",
             model=Seq2SeqConfig(
-                vocab_size=TOY_WORDS, width=128, encoder_layers=3, decoder_layers=3, heads=4,
-                head_width=32, hidden=256, max_distance=64,
+                vocab_size=TOY_WORDS,
+                width=128,
+                encoder_layers=3,
+                decoder_layers=3,
+                heads=4,
+                head_width=32,
+                hidden=256,
+                max_distance=64,
             ),
-            data=TextData(mixture=(80, 10, 4, 6), brief=70, recall=12_800),
+            data=TextData(mixture=(80, 10, 4, 6), brief=70, recall=28_800),
             train=TrainConfig(
-                steps=2000, batch_size=64, lr=3e-3, warmup=50, min_lr=0.1, eval_every=100
+                steps=2200, batch_size=64, lr=3e-3, warmup=50, min_lr=0.1, eval_every=100
             ),
         ),
         Recipe(

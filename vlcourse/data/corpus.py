@@ -25,6 +25,7 @@ from vlcourse.data.world import World
 
 DOCUMENT_KINDS: tuple[str, ...] = ("reading", "retelling", "facts", "story")
 RECALLS = 12  # questions in a document of kind "recall"
+HARD_KINDS = ("relation", "comparison")
 QUESTION, ANSWER, AGAIN = "question: {}", "answer:", "in other words:"
 
 Part = tuple[str, bool]
@@ -135,21 +136,41 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
                 return kind
         raise AssertionError("the shares sum to 100")
 
-    def choose(self, scene: Scene, told: Description, most: int) -> list[Question]:
-        """Up to ``most`` questions that the description answers, of all kinds, in random order."""
+    def choose(
+        self, scene: Scene, told: Description, most: int, to_learn: bool = True
+    ) -> list[Question]:
+        """Up to ``most`` questions that the description answers, of all kinds, in random order.
+
+        Where they are ``to_learn`` from, relations and comparisons, the hardest to learn, get a
+        double share, and three of four relations are asked about in the order in which they were
+        told. Were it half of them, neither the order nor the word for the relation alone would tell
+        anything of the answer, and nothing is harder to learn than that two things matter together
+        (an exclusive or).
+        """
         by_kind: dict[str, list[Question]] = {kind: [] for kind in self.kinds}
+        as_told = {(stated.a, stated.b) for stated in told.relations}
         for question in scene.questions():
             if question.kind in by_kind and told.tells(question.fact, scene.objects):
                 by_kind[question.kind] += [question, *turned(question)]
         chosen: list[Question] = []
+        turns = [*self.kinds, *(kind for kind in HARD_KINDS if to_learn and kind in self.kinds)]
         for turn in range(most):
-            pools = [pool for pool in by_kind.values() if pool]
+            pools = [by_kind[kind] for kind in turns if by_kind[kind]]
             if not pools:
                 break
             h = hash_int(scene.seed, 82, turn)
             pool = pools[h % len(pools)]
-            chosen.append(pool.pop((h >> 16) % len(pool)))
+            places = list(range(len(pool)))
+            if to_learn and pool is by_kind.get("relation") and (h >> 8) % 4:
+                in_order = [i for i in places if _things(pool[i]) in as_told]
+                places = in_order or places
+            chosen.append(pool.pop(places[(h >> 16) % len(places)]))
         return chosen
+
+
+def _things(question: Question) -> tuple[Thing, Thing]:
+    assert isinstance(question.fact, Relation)
+    return question.fact.a, question.fact.b
 
 
 def reading(

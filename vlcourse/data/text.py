@@ -95,7 +95,8 @@ class PrefixCollate:
     """Documents → a batch for an encoder–decoder: it reads a prefix and writes the rest.
 
     The cut falls between two parts: before one that is to be learned or, with even odds, right
-    after the first, so that a reader learns both to find one answer and to give many.
+    after the first, so that a reader learns both to find one answer and to give many. A document of
+    kind "recall" is cut after the list of things.
 
     Args:
         tokenizer, context, end: as in :class:`TextCollate`.
@@ -127,7 +128,8 @@ class PrefixCollate:
             cut = places[-1]
             if generator is not None:
                 first, other = torch.randint(1 << 30, (2,), generator=generator).tolist()
-                cut = min(1, len(parts) - 1) if first % 2 else places[other % len(places)]
+                early = first % 2 or sample.get("kind") == "recall"
+                cut = min(1, len(parts) - 1) if early else places[other % len(places)]
             before, _ = encode_parts(self.tokenizer, parts[:cut], self.context, end=False)
             after, learned = encode_parts(self.tokenizer, parts[cut:], self.context + 1, self.end)
             inputs.append(before)
