@@ -1096,7 +1096,7 @@ show.bars({kind: float(hits.mean()) for kind, hits in details.items()}, ylabel="
 # ### The moment of emergence
 
 # %%
-plots_llama.emergence(plots_llama.training_log("llm-toy"), blind)
+plots_llama.emergence(zoo.log("llm-toy"), blind)
 
 # %% [markdown]
 # For a long time nothing happens. The model answers with words of the right kind, a colour to "what colour", and guesses which; it is stuck on what the words *before the answer* say. Then, within few steps, it finds the circuit: attend from the

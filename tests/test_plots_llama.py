@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,14 +110,3 @@ def test_sampling_keeps_the_nucleus() -> None:
     assert legends[1][-1] == "kept: 3" and legends[2][-1] == "kept: 3"
     heights = [patch.get_height() for patch in axes[2].patches[5:]]
     assert heights == pytest.approx([50 / 0.95, 30 / 0.95, 15 / 0.95, 0, 0], abs=1e-3)
-
-
-def test_the_training_log_is_read_from_the_shipped_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("VLCOURSE_DATA", str(tmp_path))
-    (tmp_path / "checkpoints" / "m").mkdir(parents=True)
-    (tmp_path / "checkpoints" / "m" / "log.json").write_text(json.dumps(LOG))
-    assert plots_llama.training_log("m") == LOG
-    with pytest.raises(FileNotFoundError):
-        plots_llama.training_log("other")

@@ -83,6 +83,8 @@ def test_publish_ships_half_weights_with_a_true_card(data: Path) -> None:
     assert card["parameters"] == sum(p.numel() for p in model.parameters())
     assert card["versions"]["torch"] == torch.__version__
     assert not (data / "cache").exists()
+    (row,) = zoo.log("tiny-toy")  # evaluated once, at the end, before the weights were halved
+    assert row.keys() == {"step", *card["metrics"]} and row["step"] == 4
     zoo.publish("tiny-toy", run=data / "run")  # replaces it
     assert (data / "run" / "step-000004").is_dir()
     assert sorted(p.name for p in (data / "checkpoints").iterdir()) == ["tiny-toy"]
@@ -129,3 +131,5 @@ def test_unknown_names_are_refused_with_the_nearest(data: Path) -> None:
             call("tiny-tyo")
     with pytest.raises(zoo.ZooError, match="has no card yet"):
         zoo.card("tiny-toy")
+    with pytest.raises(zoo.ZooError, match="has no log"):
+        zoo.log("tiny-toy")

@@ -65,6 +65,19 @@ def card(name: str) -> dict[str, Any]:
     raise ZooError(f"{name} has no card yet: zoo.load({name!r}) or vlcourse checkpoints makes it")
 
 
+def log(name: str) -> list[dict[str, float]]:
+    """The evaluations along a model's training: a row each, with "step" and every metric.
+
+    Raises:
+        ZooError: when the name is unknown, or there is no log.
+    """
+    find(name)
+    for folder in (paths.checkpoints_dir() / name, paths.cache_dir() / "zoo" / name):
+        if (folder / "log.json").is_file():
+            return json.loads((folder / "log.json").read_text("utf-8"))
+    raise ZooError(f"{name} has no log: vlcourse checkpoints {name} trains it anew and keeps one")
+
+
 def publish(name: str, run: Path | str | None = None) -> Path:
     """Train a recipe and put its weights and card under data/checkpoints/, replacing older ones.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlcourse import paths
 from vlcourse.teach.drawing import new_figure
 from vlcourse.teach.figures_llama import ATTENTION, LLAMA, ORANGE, OTHER, PURPLE, STREAM
 from vlcourse.teach.show import COLOURS
@@ -125,18 +123,6 @@ def decoding(
     axis.set(xlabel="tokens so far", ylabel="one more token (ms)", ylim=(0, None), title=title)
     axis.legend()
     return figure
-
-
-def training_log(name: str) -> list[dict[str, float]]:
-    """The measurements that a shipped model's training left: a row each, "step" among its keys.
-
-    Raises:
-        FileNotFoundError: when the model was shipped without them.
-    """
-    rows: list[dict[str, float]] = json.loads(
-        (paths.checkpoints_dir() / name / "log.json").read_text(encoding="utf-8")
-    )
-    return rows
 
 
 def emergence(
