@@ -243,9 +243,10 @@ class FastSentenceBPE(SentenceBPE):
 
 
 def train_toy() -> SentenceBPE:
-    """Learn the toy language model's tokenizer anew, on 3,000 documents of its corpus.
+    """Learn a tokenizer like the toy language models', on 3,000 documents of their corpus.
 
-    Merging goes on until each of their words is one token; any other text falls back to bytes.
+    Merging goes on until each of their words is one token; any other text falls back to bytes. The
+    one that ships stays as it is, since models depend on its ids: the corpus may change after it.
     """
     from vlcourse.data.corpus import sentences
 
