@@ -54,7 +54,30 @@ class RelativeBias(nn.Module):
     ) -> None:
         super().__init__()
         self.bidirectional, self.max_distance = bidirectional, max_distance
-        self.weight = nn.Parameter(torch.randn(buckets, heads))
+        self.weight = nn.Parameter(torch.zeros(buckets, heads))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Each head looks near by, the later ones ever less strictly.
+
+        What is added falls with the distance from the neighbour on the left (for every other head
+        of an encoder, on the right), as in ALiBi (Press et al. 2022), by 2, 1/2, 1/8, … a position.
+        T5 begins with random numbers; from them it takes a thousand steps until a head looks at one
+        neighbour only, and that is what every other skill builds on.
+        """
+        if self.weight.is_meta:
+            return
+        count, heads = self.weight.shape
+        distance = torch.arange(-self.max_distance, self.max_distance + 1)
+        bucket = relative_buckets(distance, self.bidirectional, count, self.max_distance)
+        for head in range(heads):
+            sides = 2 if self.bidirectional else 1
+            neighbour = 1 if self.bidirectional and head % 2 else -1
+            falls = 2 * 4.0 ** -(head // sides)
+            off = (distance - neighbour).abs().float()
+            for i in bucket.unique().tolist():
+                self.weight[i, head] = -falls * off[bucket == i].min()
 
     def forward(self, length: int, past: int = 0, mask: Tensor | None = None) -> Tensor:
         """The float mask of :class:`vlcourse.layers.Attention`, from the newest positions to all.

@@ -104,11 +104,11 @@ def questions(
             if true in OPPOSITE:
                 asks = true if coin(i, 1, j) else OPPOSITE[true]
                 relation = Relation(named[0], asks, named[1])
-                yes_no(_whether(relation), "relation", asks == true, relation)
+                yes_no(whether(relation), "relation", asks == true, relation)
         bigger = related(a, "bigger than", b)
         if bigger or related(b, "bigger than", a):
             bigger_fact = Relation(named[0], "bigger than", named[1])
-            yes_no(_whether(bigger_fact), "comparison", bigger, bigger_fact)
+            yes_no(whether(bigger_fact), "comparison", bigger, bigger_fact)
 
     shapes = [Thing(shape=s) for s in dict.fromkeys([*(s for _, s in present), *SHAPES])]
     colours = [Thing(c) for c in dict.fromkeys([*(c for c, _ in present), *COLOURS])]
@@ -118,8 +118,8 @@ def questions(
         if count(objects, x) != count(objects, y):
             x, y = (x, y) if coin(i, 2) else (y, x)
             more = count(objects, x) > count(objects, y)
-            fact = Comparison(x, "more", y)
-            yes_no(_whether(fact), "comparison", more, fact)
+            more_fact = Comparison(x, "more", y)
+            yes_no(whether(more_fact), "comparison", more, more_fact)
     return asked
 
 
@@ -142,10 +142,10 @@ def turned(question: Question) -> list[Question]:
             ]
     else:
         return []
-    return [Question(_whether(f), answer, question.kind, f) for f, answer in found]
+    return [Question(whether(f), answer, question.kind, f) for f, answer in found]
 
 
-def _whether(fact: Fact) -> str:
+def whether(fact: Fact) -> str:
     """The yes/no question whether a relation or a comparison holds."""
     if isinstance(fact, Comparison):
         return f"are there {fact.comparison} {fact.a.noun(2)} than {fact.b.noun(2)}?"

@@ -208,11 +208,13 @@ class Seq2Seq(nn.Module):
 
     def reset_parameters(self) -> None:
         """T5's: token vectors N(0, 1), every linear map N(0, 1 / its inputs), and the queries'
-        smaller by √head_width, which does what dividing the dot products would have done."""
+        smaller by √head_width, which does what dividing the dot products would have done. But the
+        relative positions start as :class:`RelativeBias` says."""
         for name, weight in self.named_parameters():
-            if weight.ndim == 2:
-                inputs = self.config.width if name.endswith("bias.weight") else weight.shape[1]
-                inputs *= self.config.head_width if name.endswith("q.weight") else 1
+            if weight.ndim == 2 and not name.endswith("bias.weight"):
+                inputs = weight.shape[1] * (
+                    self.config.head_width if name.endswith("q.weight") else 1
+                )
                 nn.init.normal_(weight, std=1.0 if name == "token.weight" else inputs**-0.5)
 
     def forward(

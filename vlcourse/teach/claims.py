@@ -18,12 +18,12 @@ from importlib import metadata
 from pathlib import Path
 
 from vlcourse import paths
-from vlcourse.teach import claims_clip, is_quick
+from vlcourse.teach import claims_clip, claims_llama, is_quick
 from vlcourse.teach.measurement import Claim as Claim
 from vlcourse.teach.measurement import Measurement as Measurement
 from vlcourse.teach.measurement import Verdict as Verdict
 
-CLAIMS: tuple[Claim, ...] = (*claims_clip.CLAIMS,)
+CLAIMS: tuple[Claim, ...] = (*claims_clip.CLAIMS, *claims_llama.CLAIMS)
 
 
 @dataclass(frozen=True)
