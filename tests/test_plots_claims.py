@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import llama_measured
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -48,16 +49,19 @@ FIGURES: dict[str, dict[str, Any]] = {
         "accuracy by class, some left out": {"cat": 0.1, "dog": 0.6},
         "left out": ["cat"],
     },
+    **llama_measured.STORED,
 }
 OTHERS = {
     "language model": 2.0, "language model low": 1.5, "language model high": 2.5, "censored": 2.0,
     "replaced attribute": 0.9, "replaced attribute low": 0.85, "swapped attribute low": 0.55,
     "swapped attribute high": 0.65, "left out": 0.1, "left out low": 0.05, "left out high": 0.15,
+    **llama_measured.OTHERS,
 }  # fmt: skip
 
 
 def measured(id: str) -> Measurement:
-    return Measurement(2.0, 1.5, 2.5, SEEDS, others=OTHERS, figure=FIGURES[id])
+    interval = (0.2, 0.1, 0.3) if id.startswith("llama.") else (2.0, 1.5, 2.5)
+    return Measurement(*interval, SEEDS, others=OTHERS, figure=FIGURES[id])
 
 
 def texts(figure: Figure) -> str:

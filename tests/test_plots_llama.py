@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from llama_measured import OTHERS, STORED
 from matplotlib.figure import Figure
 
 from vlcourse.data import cleaning_pages
@@ -17,27 +17,6 @@ from vlcourse.teach.measurement import Measurement
 
 LOG = [{"step": 0, "colour": 0.1, "count": 0.5}, {"step": 100, "colour": 0.9}]
 COUNTS = dict.fromkeys(cleaning_pages.KINDS, 5)
-
-# The shapes that vlcourse/teach/experiments gives, with numbers made up here.
-CHANGES = ("RMSNorm", "SwiGLU", "rotary", "all three")
-SIZES = ("small", "middle", "big")
-STORED: dict[str, dict[str, Any]] = {
-    "llama.architecture": {
-        "loss by step": {a: [[[1, 6.0], [2, 5.0]]] * 3 for a in ("GPT-2", *CHANGES)},
-        "gain": {arm: [0.1, 0.2, 0.3] for arm in CHANGES},
-    },
-    "llama.inference_budget": {
-        "test loss by training FLOPs": {size: [[[1e9, 3.0], [1e10, 2.0]]] * 3 for size in SIZES},
-        "FLOPs a token": {"small": 1e4, "middle": 4e4, "big": 16e4},
-        "tokens": {"small": 16e5, "middle": 4e5, "big": 1e5},
-        "last loss": {size: [2.0, 2.1, 2.2] for size in SIZES},
-    },
-    "llama.cache": {
-        "lengths": [64, 128],
-        "tokens a second": {way: [[400.0, 200.0]] * 3 for way in ("with", "without")},
-    },
-}
-OTHERS = {f"{arm} {end}": at for arm in CHANGES for end, at in (("low", 0.1), ("high", 0.3))}
 
 
 def drawn() -> dict[str, Figure]:
