@@ -104,12 +104,11 @@ class GPT2(nn.Module):
 
     def reset_parameters(self) -> None:
         """GPT-2's: N(0, 0.02), wider by √(768 / width) in narrower models; biases are 0."""
-        std = 0.02 * (768 / self.config.width) ** 0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
                 into_stream = name.endswith(("attention.out.weight", "mlp.down.weight"))
                 shrink = (2 * self.config.layers) ** -0.5 if into_stream else 1.0
-                nn.init.normal_(parameter, std=std * shrink)
+                nn.init.normal_(parameter, std=0.02 * (768 / self.config.width) ** 0.5 * shrink)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
