@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import warnings
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from vlcourse.data.decode import ENOUGH, BadSampleError, SourceError, skip_report
+from vlcourse.data.decode import BadSampleError, SourceError
+from vlcourse.data.skipped import Skipped
 from vlcourse.data.text_files import Text, find_texts
 from vlcourse.llama_tokenizer import SentenceBPE
 
@@ -74,12 +74,7 @@ class Documents(IterableDataset[dict[str, Any]]):
         self.tokenizer, self.context, self.split, self.limit = tokenizer, context, split, limit
         self._source = find_texts(source, split)
         self._seed, self._epoch = seed, 0
-        self._clear()
-
-    def _clear(self) -> None:
-        self._tried = 0
-        self._counts: Counter[str] = Counter()
-        self._examples: list[tuple[str, BadSampleError]] = []
+        self._skipped = Skipped(self._source.name, MAX_BAD)
 
     def set_epoch(self, epoch: int) -> None:
         """Another order, from (seed, epoch)."""
@@ -87,7 +82,7 @@ class Documents(IterableDataset[dict[str, Any]]):
 
     def report(self) -> str:
         """How many documents were skipped in the latest pass, why, and the first three."""
-        return skip_report(self._source.name, self._tried, self._counts, self._examples)
+        return self._skipped.report()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Windows: ``{"id": where it begins, "file:row+token", "ids": list of context + 1 ids}``.
@@ -98,7 +93,7 @@ class Documents(IterableDataset[dict[str, Any]]):
         worker = get_worker_info()
         if worker and worker.num_workers > 1:
             raise SourceError("texts have one reader, which keeps their order: use one worker.")
-        self._clear()
+        self._skipped.clear()
         training, order = self.split == "train", random.Random(f"{self._seed}/{self._epoch}")
         texts = self._texts(order if training and not self.limit else None)
         texts = islice(texts, self.limit or None)
@@ -106,14 +101,14 @@ class Documents(IterableDataset[dict[str, Any]]):
         for window in self._windows(shuffled(texts, order) if training else texts, fill=training):
             some = True
             yield window
-        self._judge(last=True)
+        self._skipped.judge()
         if not some:
             hint = f": of its documents one in {HELD_OUT} is" if self._source.mixed else ""
             raise SourceError(
                 f"{self._source.name} is too small: it has no text for '{self.split}'"
                 f"{hint and hint + ' held out for the test, the first one too'}."
             )
-        if any(self._counts.values()):
+        if self._skipped:
             warnings.warn(self.report(), stacklevel=2)
 
     def first(self, n: int) -> list[dict[str, Any]]:
@@ -122,7 +117,7 @@ class Documents(IterableDataset[dict[str, Any]]):
         If a split other than "train" is shorter than one window, there is one shorter window.
         """
         found = list(islice(self, n))
-        if len(found) == n and any(self._counts.values()):  # else the pass has ended, and warned
+        if len(found) == n and self._skipped:  # else the pass has ended, and warned
             warnings.warn(self.report(), stacklevel=2)
         return found
 
@@ -136,21 +131,13 @@ class Documents(IterableDataset[dict[str, Any]]):
             order.shuffle(places)
         for place, file in places:
             for text in file:
-                self._tried += 1
+                self._skipped.tried()
                 if isinstance(text.text, BadSampleError):
-                    self._counts[text.text.reason] += 1
-                    if len(self._examples) < 3:
-                        self._examples.append((text.key, text.text))
-                    self._judge(last=False)
+                    self._skipped.add(text.key, text.text)
                     continue
                 held_out, place = place % HELD_OUT == 0, place + 1
                 if not self._source.mixed or held_out == (self.split != "train"):
                     yield text
-
-    def _judge(self, last: bool) -> None:
-        bad = sum(self._counts.values())
-        if (last or self._tried >= ENOUGH) and bad > MAX_BAD * self._tried:
-            raise SourceError(f"{self.report()} More than {MAX_BAD:.0%} is too many.")
 
     def _windows(self, texts: Iterable[Text], fill: bool) -> Iterator[dict[str, Any]]:
         """Windows of the texts in their order; with ``fill`` the last one is whole too."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,8 +11,9 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from vlcourse.data.columns import Columns
-from vlcourse.data.decode import ENOUGH, BadSampleError, SourceError, skip_report
+from vlcourse.data.decode import BadSampleError, SourceError
 from vlcourse.data.rows import Rows
+from vlcourse.data.skipped import Skipped
 
 
 class StreamSource(IterableDataset[dict[str, Any]]):
@@ -36,16 +36,10 @@ class StreamSource(IterableDataset[dict[str, Any]]):
         self._rows = rows
         self._columns = columns
         self._limit = limit
-        self._max_bad = max_bad
+        self._skipped = Skipped(columns.name, max_bad)
         self._shuffle = shuffle
         self._seed = seed
         self._epoch = 0
-        self._clear()
-
-    def _clear(self) -> None:
-        self._tried = 0
-        self._counts: Counter[str] = Counter()
-        self._examples: list[tuple[str, BadSampleError]] = []
 
     def set_epoch(self, epoch: int) -> None:
         """Another order of the shuffle buffer, from (seed, epoch)."""
@@ -53,10 +47,10 @@ class StreamSource(IterableDataset[dict[str, Any]]):
 
     def report(self) -> str:
         """How many samples this process skipped in the latest pass, why, and the first three."""
-        return skip_report(self._columns.name, self._tried, self._counts, self._examples)
+        return self._skipped.report()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        self._clear()
+        self._skipped.clear()
         order = random.Random(f"{self._seed}/{self._epoch}")
         buffer: list[tuple[Any, int, int | None]] = []
         for item in self._mine(order):
@@ -68,7 +62,9 @@ class StreamSource(IterableDataset[dict[str, Any]]):
         order.shuffle(buffer)
         for item in buffer:
             yield from self._sample(*item)
-        self._judge(last=True)
+        self._skipped.judge()
+        if self._skipped:
+            warnings.warn(self.report(), stacklevel=2)
 
     def _mine(self, order: random.Random) -> Iterator[tuple[dict[str, Any], int, int | None]]:
         """This worker's raw rows, each with its row number and shard."""
@@ -107,20 +103,10 @@ class StreamSource(IterableDataset[dict[str, Any]]):
     def _sample(
         self, row: dict[str, Any], number: int, shard: int | None
     ) -> Iterator[dict[str, Any]]:
-        self._tried += 1
+        self._skipped.tried()
         try:
             sample = self._columns.sample(row, number, shard)
         except BadSampleError as bad:
-            self._counts[bad.reason] += 1
-            if len(self._examples) < 3:
-                self._examples.append((self._columns.key(row, number, shard), bad))
-            self._judge(last=False)
+            self._skipped.add(self._columns.key(row, number, shard), bad)
             return
         yield sample
-
-    def _judge(self, last: bool) -> None:
-        bad = sum(self._counts.values())
-        if (last or self._tried >= ENOUGH) and bad > self._max_bad * self._tried:
-            raise SourceError(f"{self.report()} More than {self._max_bad:.0%} is too many.")
-        if last and bad:
-            warnings.warn(self.report(), stacklevel=3)

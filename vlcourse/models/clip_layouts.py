@@ -108,7 +108,7 @@ def config_from_hf(settings: Mapping[str, Any], name: str = "this model") -> CLI
     """
     if settings.get("model_type") != "clip":
         kind = settings.get("model_type", "unknown")
-        raise WeightsError(f"{name} is of the type {kind!r}; from_hf reads CLIP models ('clip')")
+        raise WeightsError(f"{name} is of the type {kind!r}; this layout is CLIP's ('clip')")
     # Old files hold a second copy of each tower's settings, which transformers gives precedence.
     image, text = (
         {**(settings.get(f"{tower}_config") or {}), **(settings.get(f"{tower}_config_dict") or {})}
