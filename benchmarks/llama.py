@@ -2,7 +2,8 @@
 
 Random weights, the same in all, which take turns; batch 1, float32, 16 tokens of prompt. Each new
 token needs every weight once, apart from the table of token vectors, so the speed of the memory
-sets a bound: the time of a sum over as many bytes, measured in the same rounds.
+sets a bound: the time of a sum over as many bytes. How fast memory is changes from minute to minute
+on a shared machine, so the share of the bound is the median of the shares of single rounds.
 
     python benchmarks/llama.py [--rounds 5] [--tokens 256] [--threads 2]
 """
@@ -78,19 +79,25 @@ def compare(rounds: int, tokens: int) -> None:
     for run in runs.values():
         run(4)
     times: dict[str, list[float]] = {name: [] for name in runs}
-    sums: list[float] = []
+    shares: dict[str, list[float]] = {name: [] for name in runs}
+    bounds: list[float] = []
     for _ in range(rounds):
         for name, run in runs.items():
+            before = [seconds(memory.sum) for _ in range(5)]
             times[name].append(seconds(run, tokens) / tokens)
-            sums += [seconds(memory.sum) for _ in range(5)]
-    bound = statistics.median(sums)
-    print(f"bound by memory: {4 * weights / bound / 1e9:.1f} GB/s, {1 / bound:.1f} tokens/s")
+            bounds.append(statistics.median(before + [seconds(memory.sum) for _ in range(5)]))
+            shares[name].append(bounds[-1] / times[name][-1])
+    speeds = sorted(4 * weights / bound / 1e9 for bound in bounds)
+    print(
+        f"bound by memory: {1 / statistics.median(bounds):.1f} tokens/s "
+        f"({statistics.median(speeds):.1f} GB/s, {speeds[0]:.1f} to {speeds[-1]:.1f})"
+    )
     median = {name: statistics.median(values) for name, values in times.items()}
     for name, value in median.items():
         spread = f"{1 / max(times[name]):.1f} to {1 / min(times[name]):.1f}"
-        ratio = median["transformers"] / value
+        ratio, share = median["transformers"] / value, statistics.median(shares[name])
         print(
-            f"{name:24} {1 / value:6.1f} tokens/s ({spread}), {bound / value:4.0%} of the bound, "
+            f"{name:24} {1 / value:6.1f} tokens/s ({spread}), {share:4.0%} of the bound, "
             f"{ratio:.2f} × transformers"
         )
     by_length(fast, rounds)

@@ -1,4 +1,8 @@
-"""LLaMA's claims. Each rule was written before its experiment was run."""
+"""LLaMA's claims. The condition of each rule was written before its experiment was run.
+
+Changed after trial runs were the words of the reason in `inference_budget`, and the lengths of
+text in the experiment behind `cache`.
+"""
 
 from __future__ import annotations
 
