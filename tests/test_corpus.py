@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vlcourse.batches import Batches
-from vlcourse.data import corpus, describe, facts, questions, scene, splits, text
+from vlcourse.data import corpus, describe, facts, questions, recall, scene, splits, text
 from vlcourse.data.corpus import DOCUMENT_KINDS, Corpus
 from vlcourse.llama_tokenizer import FastSentenceBPE
 from vlcourse.sentence_pieces import train_sentence_bpe
@@ -88,15 +88,64 @@ def test_brief_questions_have_the_same_answers():
 
 
 def test_a_curriculum_begins_with_recall_and_keeps_its_order():
-    data = Corpus("train", 40, 3, recall=25)
-    kinds = [s["kind"] for s in data.__getitems__(range(40))]
-    assert kinds[:25] == ["recall"] * 25 and "recall" not in kinds[25:]
+    data = Corpus("train", 64, 3, recall=(15, 9, 4, 16))
+    samples = data.__getitems__(range(64))
+    kinds = [s["kind"] for s in samples]
+    assert kinds[:28] == ["recall"] * 28 and "recall" not in kinds[44:]
+    assert Counter(kinds[28:44]) == {"recall": 6, "reading": 10}
     order = Batches(data, lambda samples, generator: samples, 8, seed=1)
     assert [s["id"] for s in order[1]] == [data[i]["id"] for i in range(8, 16)]
-    first = data[0]["text"]
-    things = dict(re.findall(r"an? (\w+) (\w+)[,.]", first))
-    for key, value in re.findall(r"(\w+)\? (\w+)\.", first):
-        assert things.get(key) == value or things.get(value) == key
+    texts = [s["text"] for s in samples]
+    assert not any(" is " in text for text in texts[:15])
+    assert all(" is " in text and "yes" not in text for text in texts[15:24])
+    assert any("yes" in text for text in texts[24:28])
+    asked = [q for s in samples[28:44] if s["kind"] == "reading" for q in s["questions"]]
+    assert {q.kind for q in asked} == {"relation"}
+
+
+def test_focused_documents_ask_of_one_kind():
+    for share in (0, 100):
+        data = Corpus("train", 60, 3, SHARES["reading"], focused=share, asked=12)
+        samples = data.__getitems__(range(60))
+        single = sum(len({q.kind for q in s["questions"]}) == 1 for s in samples)
+        assert single == (60 if share else 0)
+
+
+def test_recall_of_things_is_answered_by_its_list():
+    for i in range(50):
+        text = " ".join(part for part, _ in recall.things(scene.Scene.sample(i, "train", 3)))
+        things = dict(re.findall(r"an? (\w+) (\w+)[,.]", text))
+        asked = re.findall(r"(\w+)\? (\w+)\.", text)
+        assert len(asked) == recall.RECALLS
+        for key, value in asked:
+            assert things.get(key) == value or things.get(value) == key
+
+
+SAME = {"higher than": "above", "lower than": "below"}
+RELATED = r"(above|below|higher than|lower than|(?:to the |on the )?(?:left|right) of)"
+
+
+def test_recall_of_relations_is_answered_by_its_sentences():
+    answers: Counter[str] = Counter()
+    for i in range(200):
+        parts = recall.pairs(scene.Scene.sample(i, "train", 3), mixed=True)
+        known = set()
+        for a, words, b in re.findall(rf"the \w+ (\w+) is {RELATED} the \w+ (\w+)\.", parts[0][0]):
+            relation = SAME.get(words, " ".join(words.split()[-2:]))
+            known |= {(a, relation, b), (b, facts.OPPOSITE[relation], a)}
+        assert 2 <= len(known) <= 6
+        for (question, asked), (answer, learned) in zip(parts[1::2], parts[2::2], strict=True):
+            assert learned and not asked
+            if full := re.fullmatch(rf"\w+ (\w+) {RELATED} \w+ (\w+)\?", question):
+                assert answer == ("yes." if full.groups() in known else "no.")
+                answers[answer] += 1
+            elif start := re.fullmatch(r"\w+ (\w+) is\?", question):
+                relation, other = re.fullmatch(rf"{RELATED} \w+ (\w+)\.", answer).groups()
+                assert (start[1], relation, other) in known
+            else:
+                other, relation = answer.rstrip(".").split(" ", 1)
+                assert (question.rstrip("?"), relation, other) in known
+    assert 0.45 < answers["yes."] / answers.total() < 0.55 and answers.total() > 700
 
 
 def test_a_relation_that_is_not_stated_is_not_known():

@@ -118,8 +118,11 @@ class TextData:
     """Questions in a toy document of the first kind."""
     brief: int = 50
     """Of a hundred toy documents of the first kind, how many ask in brief, and twice as much."""
-    recall: int = 0
-    """First read so many lists of things with very short questions: a curriculum."""
+    recall: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """A curriculum: first read so many lists of things, so many of pairs, so many of pairs asked
+    about in all ways, and so many documents of both lists and of relations in descriptions."""
+    focused: int = 0
+    """Of a hundred toy documents of the first kind, how many ask one kind of question only."""
     learn_all: bool = False
     """Learn to write the description and the questions there too, not only the answers."""
     tokenizer: str = "toy"
@@ -163,8 +166,8 @@ class TextData:
             documents = self.n_train or train.steps * train.batch_size
             return Corpus(
                 split, documents, train.seed, self.mixture, self.objects, self.asked,
-                brief=self.brief, recall=self.recall if split == "train" else 0,
-                learn_all=self.learn_all,
+                brief=self.brief, recall=self.recall if split == "train" else (0, 0, 0, 0),
+                focused=self.focused, learn_all=self.learn_all,
             )  # fmt: skip
         from vlcourse.data.documents import Documents
 

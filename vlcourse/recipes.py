@@ -143,7 +143,7 @@ def llama_recipe(name: str, shape: str, lr: float, tokens: float) -> Recipe:
     return Recipe(name, doc, LLaMAConfig.preset(shape), data, train)
 
 
-TOY_LLAMA = LLaMAConfig(vocab_size=TOY_WORDS, width=128, layers=4, heads=4, hidden=336, context=512)
+TOY_LLAMA = LLaMAConfig(vocab_size=TOY_WORDS, width=64, layers=3, heads=4, hidden=176, context=512)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -179,9 +179,14 @@ RECIPES: dict[str, Recipe] = {
             name="llm-toy",
             doc="A LLaMA on the toy corpus that reads a scene and answers questions about it.",
             model=TOY_LLAMA,
-            data=TextData(mixture=(80, 10, 4, 6), brief=70, recall=25_600),
+            data=TextData(
+                mixture=(80, 10, 4, 6),
+                brief=70,
+                recall=(22_400, 35_200, 25_600, 12_800),
+                focused=30,
+            ),
             train=TrainConfig(
-                steps=1600, batch_size=64, lr=3e-3, warmup=50, min_lr=0.1, eval_every=100
+                steps=4400, batch_size=64, lr=1.8e-3, warmup=50, min_lr=0.1, eval_every=200
             ),
         ),
         Recipe(
@@ -189,17 +194,19 @@ RECIPES: dict[str, Recipe] = {
             doc="An encoder–decoder on the same corpus, which reads first and then answers.",
             model=Seq2SeqConfig(
                 vocab_size=TOY_WORDS,
-                width=128,
+                width=64,
                 encoder_layers=3,
                 decoder_layers=3,
                 heads=4,
-                head_width=32,
-                hidden=256,
+                head_width=16,
+                hidden=128,
                 max_distance=64,
             ),
-            data=TextData(mixture=(80, 10, 4, 6), brief=70, recall=19_200),
+            data=TextData(
+                mixture=(80, 10, 4, 6), brief=70, recall=(9_600, 12_800, 9_600, 22_400), focused=30
+            ),
             train=TrainConfig(
-                steps=1500, batch_size=64, lr=3e-3, warmup=50, min_lr=0.1, eval_every=100
+                steps=3400, batch_size=64, lr=1.8e-3, warmup=50, min_lr=0.1, eval_every=200
             ),
         ),
         Recipe(
@@ -207,10 +214,10 @@ RECIPES: dict[str, Recipe] = {
             doc="A LLaMA on the toy corpus in under 90 seconds, to watch it learn in the lecture.",
             model=TOY_LLAMA,
             data=TextData(mixture=(0, 30, 20, 50), objects=(1, 3)),
-            train=TrainConfig(steps=200, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
+            train=TrainConfig(steps=400, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
         ),
         *(llama_recipe(*run) for run in LLAMA_RUNS),
     )
 }
 
-SHIPPED: tuple[str, ...] = ("clip-toy", "clip-cifar")
+SHIPPED: tuple[str, ...] = ("clip-toy", "clip-cifar", "llm-toy")

@@ -3,35 +3,30 @@
 Four kinds of documents. "reading": a scene is described, then questions about it are asked and
 answered. "retelling": a scene is told twice, in different words. "facts": a scene is described,
 then some of what follows from the description is stated (numbers, comparisons, relations). "story":
-a short story. And "recall", which comes first: a list of things, and very short questions about
-it. Scenes come from the splits of `vlcourse.data.world`, so that a held-out pair of
+a short story. And "recall", which comes first: `vlcourse.data.recall`. Scenes come from the splits of `vlcourse.data.world`, so that a held-out pair of
 colour and shape is never read in training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import cycle
 from typing import Any
 
 import torch
 
+from vlcourse.data import recall as lists
 from vlcourse.data.describe import Description, describe
-from vlcourse.data.facts import SPATIAL, Comparison, Count, Fact, HasObject, Relation, Thing
-from vlcourse.data.language import relation_words
+from vlcourse.data.facts import Comparison, Count, Fact, HasObject, Relation, Thing
 from vlcourse.data.questions import QUESTION_KINDS, Question, turned, whether
+from vlcourse.data.recall import Part, brief_relation
 from vlcourse.data.scene import Scene
-from vlcourse.data.splits import SIZES, allowed_pairs, check_choice, hash_int
+from vlcourse.data.splits import check_choice, hash_int
 from vlcourse.data.stories import story
 from vlcourse.data.world import World
 
 DOCUMENT_KINDS: tuple[str, ...] = ("reading", "retelling", "facts", "story")
-RECALLS = 12  # questions in a document of kind "recall"
-HARD_KINDS = ("relation", "comparison")
+HARD_KINDS = ("relation", "comparison", "count")
 QUESTION, ANSWER, AGAIN = "question: {}", "answer:", "in other words:"
-
-Part = tuple[str, bool]
-"""A piece of text, and whether a model is to learn to write it."""
 
 
 def ask(question: Question, brief: bool = False) -> str:
@@ -46,7 +41,7 @@ def ask(question: Question, brief: bool = False) -> str:
     if isinstance(fact, Count):
         return f"{fact.thing.noun(2)}?"
     if isinstance(fact, Relation):
-        return f"{fact.a.noun()} {fact.relation} {fact.b.noun()}?"
+        return f"{brief_relation(fact)}?"
     if isinstance(fact, Comparison):
         return f"more {fact.a.noun(2)} than {fact.b.noun(2)}?"
     if question.kind == "colour":
@@ -72,8 +67,10 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         asked: questions in a document of kind "reading", spread over the kinds of questions.
         kinds: kinds of questions to ask.
         brief: of a hundred documents of kind "reading", how many ask in brief, and twice as much.
-        recall: the first so many documents are of kind "recall". With more than none of them the
-            documents are to be read in their order: a curriculum.
+        recall: a curriculum, which is to be read in order. The first so many documents are lists of
+            things, the next so many are pairs that stand in a relation, the next so many ask about
+            pairs in all ways, and the next so many also about relations in descriptions.
+        focused: of a hundred documents of kind "reading", how many ask of one kind only.
         learn_all: in "reading", learn the description and the questions too, not the answers only.
 
     Raises:
@@ -90,7 +87,8 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         asked: int = 8,
         kinds: Sequence[str] = QUESTION_KINDS,
         brief: int = 50,
-        recall: int = 0,
+        recall: tuple[int, int, int, int] = (0, 0, 0, 0),
+        focused: int = 0,
         learn_all: bool = False,
     ) -> None:
         if len(mixture) != len(DOCUMENT_KINDS) or sum(mixture) != 100 or min(mixture) < 0:
@@ -103,8 +101,8 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         self.kinds = tuple(check_choice("question kind", kind, QUESTION_KINDS) for kind in kinds)
         self.world = World(split, n, 32, objects, seed)
         self.mixture, self.asked, self.brief = tuple(mixture), asked, brief
-        self.recall, self.learn_all = recall, learn_all
-        self.in_order = recall > 0
+        self.recall, self.focused, self.learn_all = recall, focused, learn_all
+        self.in_order = sum(recall) > 0
         self.name = f"corpus/{split}" + (f"-{seed}" if seed else "")
 
     def __len__(self) -> int:
@@ -118,13 +116,16 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         samples = []
         scenes = self.world.scenes(indices)
         for i, scene in zip((i % len(self) for i in indices), scenes, strict=True):
-            kind = "recall" if i < self.recall else self._kind(hash_int(scene.seed, 81) % 100)
+            kind = self._lesson(i) or self._kind(hash_int(scene.seed, 81) % 100)
             sample: dict[str, Any] = {"id": f"{self.name}/{i}", "kind": kind, "scene": scene}
             if kind == "reading":
                 told = describe(scene.objects, scene.seed)
-                brief = hash_int(scene.seed, 87) % 100 < self.brief
-                sample["questions"] = self.choose(scene, told, (1 + brief) * self.asked)
+                brief, kinds = self._ways(i, scene)
+                most = (1 + brief) * self.asked
+                sample["questions"] = self.choose(scene, told, most, kinds)
                 sample["parts"] = reading(told, sample["questions"], self.learn_all, brief)
+            elif kind == "recall":
+                sample["parts"] = self._list(i, scene)
             else:
                 sample["parts"] = _WRITERS[kind](scene)
             sample["text"] = " ".join(text for text, _ in sample["parts"])
@@ -138,15 +139,46 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
                 return kind
         raise AssertionError("the shares sum to 100")
 
-    def choose(
-        self, scene: Scene, told: Description, most: int, to_learn: bool = True
-    ) -> list[Question]:
-        """Up to ``most`` questions that the description answers, of all kinds, in random order.
+    def _lesson(self, i: int) -> str | None:
+        """The kind of document i as the curriculum has it; None after its end."""
+        lists_only = sum(self.recall[:3])
+        if i < lists_only:
+            return "recall"
+        if i < lists_only + self.recall[3]:
+            return "recall" if i % 8 < 3 else "reading"
+        return None
 
-        Where they are ``to_learn`` from, relations and comparisons, the hardest to learn, get a
-        double share, and relations are mostly asked about as they were told (see `draw_turn`).
+    def _list(self, i: int, scene: Scene) -> tuple[Part, ...]:
+        things, pairs, mixed, _ = self.recall
+        if i < things or (i >= things + pairs + mixed and i % 8 == 0):
+            return lists.things(scene)
+        return lists.pairs(scene, mixed=i >= things + pairs)
+
+    def _ways(self, i: int, scene: Scene) -> tuple[bool, Sequence[str]]:
+        """Whether a document asks in brief, and of which kinds."""
+        brief = hash_int(scene.seed, 87) % 100 < self.brief
+        if i < sum(self.recall):
+            return brief, ("relation",)
+        h = hash_int(scene.seed, 88)
+        if h % 100 < self.focused:
+            kinds = [*self.kinds, *(kind for kind in HARD_KINDS if kind in self.kinds)]
+            return brief, (kinds[(h >> 8) % len(kinds)],)
+        return brief, self.kinds
+
+    def choose(
+        self,
+        scene: Scene,
+        told: Description,
+        most: int,
+        kinds: Sequence[str] | None = None,
+        to_learn: bool = True,
+    ) -> list[Question]:
+        """Up to ``most`` questions that the description answers, in random order.
+
+        They are of these ``kinds``, or of all. Where they are ``to_learn`` from, the hardest kinds
+        get a double share.
         """
-        by_kind: dict[str, list[Question]] = {kind: [] for kind in self.kinds}
+        by_kind: dict[str, list[Question]] = {kind: [] for kind in kinds or self.kinds}
         for question in scene.questions():
             if question.kind == "relation":
                 continue  # of those, only what was told
@@ -155,20 +187,15 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         for relation in told.relations if "relation" in by_kind else ():
             as_told = Question(whether(relation), "yes", "relation", relation)
             by_kind["relation"] += [as_told, *turned(as_told)]
-        ways = dict(zip(by_kind.get("relation", ()), cycle(range(4)), strict=False))
         chosen: list[Question] = []
-        turns = [*self.kinds, *(kind for kind in HARD_KINDS if to_learn and kind in self.kinds)]
+        turns = [*by_kind, *(kind for kind in HARD_KINDS if to_learn and kind in by_kind)]
         for turn in range(most):
             pools = [by_kind[kind] for kind in turns if by_kind[kind]]
             if not pools:
                 break
             h = hash_int(scene.seed, 82, turn)
             pool = pools[h % len(pools)]
-            places = list(range(len(pool)))
-            if to_learn and pool is by_kind.get("relation"):
-                way = draw_turn(h >> 8)
-                places = [i for i in places if ways[pool[i]] == way] or places
-            chosen.append(pool.pop(places[(h >> 16) % len(places)]))
+            chosen.append(pool.pop((h >> 16) % len(pool)))
         return chosen
 
 
@@ -224,77 +251,11 @@ def _stated(fact: Fact) -> str:
     return str(fact)
 
 
-def _recall(scene: Scene) -> tuple[Part, ...]:
-    """A list of things or of relations, and two dozen questions of two or three words.
-
-    The least that needs binding, many times: from this the mechanism is learned within minutes,
-    and full sentences then use it (Arora et al. 2023, "Zoology": multi-query associative recall).
-    """
-    way = hash_int(scene.seed, 90) % 4
-    if way == 3:
-        return _recall_relations(scene)
-    things = _different_things(scene, 2 + hash_int(scene.seed, 91) % 5)
-    size = [SIZES[hash_int(scene.seed, 94, i) & 1] if way == 2 else None for i in range(6)]
-    named = [Thing(t.colour, t.shape, s) for t, s in zip(things, size, strict=False)]
-    parts: list[Part] = [(f"{', '.join(map(str, named))}.", False)]
-    for i in range(RECALLS):
-        h = hash_int(scene.seed, 93, i)
-        thing = named[(h >> 8) % len(named)]
-        if thing.size:  # of a thing, its size
-            key, value = f"{thing.colour} {thing.shape}", thing.size
-        else:  # of its shape, the colour; or the other way round
-            pair = (str(thing.shape), str(thing.colour))
-            key, value = pair if h & 1 else pair[::-1]
-        parts += [(f"{key}?", False), (f"{value}.", True)]
-    return tuple(parts)
-
-
-def _recall_relations(scene: Scene) -> tuple[Part, ...]:
-    things = _different_things(scene, 2 * (1 + hash_int(scene.seed, 91) % 3))
-    told = []
-    for i, (a, b) in enumerate(zip(things[::2], things[1::2], strict=True)):
-        told.append(Relation(a, SPATIAL[hash_int(scene.seed, 94, i) % len(SPATIAL)], b))
-    sentences = (
-        f"the {r.a.noun()} is {relation_words(r.relation, hash_int(scene.seed, 95, i))} "
-        f"the {r.b.noun()}."
-        for i, r in enumerate(told)
-    )
-    parts: list[Part] = [(" ".join(sentences), False)]
-    for i in range(RECALLS):
-        h = hash_int(scene.seed, 93, i)
-        one = told[(h >> 16) % len(told)]
-        question = Question("", "yes", "relation", one)
-        question = [question, *turned(question)][draw_turn(h)]
-        parts += [(ask(question, brief=True), False), (f"{question.answer}.", True)]
-    return tuple(parts)
-
-
-def _different_things(scene: Scene, count: int) -> list[Thing]:
-    """Things that may be named in the scene's split; up to 6 of different colours and shapes."""
-    pairs, chosen = list(allowed_pairs(scene.split)), list[Thing]()
-    while len(chosen) < count:
-        colour, shape = pairs.pop(hash_int(scene.seed, 92, len(pairs)) % len(pairs))
-        if not any(colour == thing.colour or shape == thing.shape for thing in chosen):
-            chosen.append(Thing(colour, shape))
-    return chosen
-
-
-def draw_turn(h: int) -> int:
-    """Which way round a relation is asked about, as an index into [as told, *turned(as told)].
-
-    As told 36 %, only the things exchanged 25 %, both the things and the word for the relation
-    15 %, only the word 24 %. Were it a quarter each, neither the order nor the word would tell
-    anything of the answer, and nothing is harder to learn than that two things matter together (an
-    exclusive or). So the reader first learns to find again what was said, and then the rest.
-    """
-    return next(i for i, share in enumerate((36, 61, 76, 100)) if h % 100 < share)
-
-
 def _story(scene: Scene) -> tuple[Part, ...]:
     return ((story(scene.objects, scene.seed), True),)
 
 
-_WRITERS = {"recall": _recall, "retelling": _retelling, "facts": _facts, "story": _story}
+_WRITERS = {"retelling": _retelling, "facts": _facts, "story": _story}
 
 
 def sentences(n: int, seed: int = 0, split: str = "train") -> Iterator[str]:
