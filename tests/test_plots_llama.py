@@ -15,7 +15,11 @@ from vlcourse.models.llama import PRESETS
 from vlcourse.teach import figures_llama, figures_llama_parts, plots_llama, plots_llama_claims
 from vlcourse.teach.measurement import Measurement
 
-LOG = [{"step": 0, "colour": 0.1, "count": 0.5}, {"step": 100, "colour": 0.9}]
+LOG = [
+    {"step": 0, "loss": 2.0, "colour": 0.1, "count": 0.5},
+    {"step": 50, "loss": 1.0},
+    {"step": 100, "loss": 0.5, "colour": 0.9},
+]
 COUNTS = dict.fromkeys(cleaning_pages.KINDS, 5)
 
 
@@ -44,7 +48,7 @@ def drawn() -> dict[str, Figure]:
         "perplexities": plots_llama.perplexities({"clean": [2, 3], "scrambled": [90]}, 5),
         "sampling": plots_llama.sampling(torch.randn(30), [str(i) for i in range(30)]),
         "decoding": plots_llama.decoding({"without": [2, 3], "with": [1, 1]}, (10, 20)),
-        "emergence": plots_llama.emergence(LOG, {"colour": 0.125}),
+        "emergence": plots_llama.emergence(LOG, {"colour": 0.125}, {"lists": 0, "sentences": 60}),
         "isoloss": plots_llama.isoloss(sizes, torch.logspace(9, 12, 5)),
         "zero shot": plots_llama.zero_shot(),
         "utilisation": plots_llama.utilisation({"7B": (80_000, 0.4)}),
@@ -75,10 +79,11 @@ def test_the_paper_s_tables_agree_with_the_presets() -> None:
 
 
 def test_emergence_draws_each_kind_over_the_steps_where_it_was_measured() -> None:
-    axis = plots_llama.emergence(LOG).axes[0]
+    above, axis = plots_llama.emergence(LOG).axes
+    assert np.asarray(above.get_lines()[0].get_xydata()).tolist() == [[0, 2], [50, 1], [100, 0.5]]
     lines = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axis.get_lines()}
     assert lines["colour"] == [[0, 10], [100, 90]] and lines["count"] == [[0, 50]]
-    some = plots_llama.emergence(LOG, {"colour": 0.125}).axes[0].get_legend_handles_labels()
+    some = plots_llama.emergence(LOG, {"colour": 0.125}).axes[1].get_legend_handles_labels()
     assert some[1] == ["colour"]
 
 

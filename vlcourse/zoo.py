@@ -2,7 +2,7 @@
 
 A model is a folder with ``model.safetensors`` (float16) and ``card.json``: the recipe, the seed,
 versions, the metrics measured on that very file, and its sha256. ``log.json`` beside them has the
-evaluations along the training.
+loss and the evaluations along the training.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def card(name: str) -> dict[str, Any]:
 
 
 def log(name: str) -> list[dict[str, float]]:
-    """The evaluations along a model's training: a row each, with "step" and every metric.
+    """A model's training: a row with "step" and "loss" each few steps, some with every metric too.
 
     Raises:
         ZooError: when the name is unknown, or there is no log.
@@ -134,7 +134,7 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
             "recipe": asdict(recipe),
         }
         checkpoint.write_json(made / "card.json", about)
-        checkpoint.write_json(made / "log.json", evaluations(result))
+        checkpoint.write_json(made / "log.json", history(result))
         if folder.exists():  # a folder cannot be replaced in one go: set the old one aside
             old = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
             os.replace(folder, old / "old")
@@ -144,12 +144,12 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def evaluations(result: engine.Result) -> list[dict[str, float]]:
-    """The evaluations along a training: a row each, the step and every metric."""
+def history(result: engine.Result) -> list[dict[str, float]]:
+    """The rows of a training's log: step and loss, and the metrics where they were measured."""
+    names = ("loss", *result.metrics)
     return [
-        {"step": int(row["step"]), **{name: row[name] for name in result.metrics}}
+        {"step": int(row["step"]), **{n: round(row[n], 4) for n in names if n in row}}
         for row in result.history
-        if result.metrics and all(name in row for name in result.metrics)
     ]
 
 

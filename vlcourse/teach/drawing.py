@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 GREY = "#8C8C8C"
 
 
-def new_figure(width: float, height: float, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure of ``columns`` axes side by side, sizes in inches, and the array of its axes."""
+def new_figure(
+    width: float, height: float, columns: int = 1, rows: int = 1, **options: Any
+) -> tuple[Figure, Any]:
+    """A figure of axes in columns and rows, sizes in inches, and the array of its axes, (n,)."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        1, columns, figsize=(width, height), layout="constrained", squeeze=False, **options
+        rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options
     )
     plt.close(figure)  # the cell's value shows it; an open figure would be shown twice
     engine: Any = figure.get_layout_engine()
     engine.set(w_pad=0.08, h_pad=0.08)
-    return figure, axes[0]
+    return figure, axes.ravel()
 
 
 def canvas(axis: Axes, width: float, height: float) -> None:

@@ -126,29 +126,45 @@ def decoding(
 
 
 def emergence(
-    log: Sequence[Mapping[str, float]], chance: Mapping[str, float] | None = None
+    log: Sequence[Mapping[str, float]],
+    chance: Mapping[str, float] | None = None,
+    stages: Mapping[str, int] | None = None,
 ) -> Figure:
-    """Accuracy on each kind of question over the training steps.
+    """The loss, and below it the accuracy on each kind of question, over the training steps.
 
-    ``log``: a row a measurement, {"step": …, kind: accuracy as a fraction, …}; kinds may be missing
-    from a row. ``chance``: kind → what guessing gives, marked at the right edge; only its kinds are
-    drawn then.
+    ``log``: rows such as {"step": …, "loss": …, kind: accuracy as a fraction, …}; a kind may be
+    missing from a row. ``chance``: kind → what guessing gives, marked at the right edge; only its
+    kinds are drawn then. ``stages``: name of a stage of the curriculum → its first step.
     """
-    kinds = chance or [key for key in dict.fromkeys(k for row in log for k in row) if key != "step"]
-    figure, (axis,) = new_figure(11, 5.0)
-    lines = ("-", "--", "-.", ":", "-", "--", "-.", ":")
+    keys = dict.fromkeys(k for row in log for k in row if k not in ("step", "loss"))
+    figure, (above, axis) = new_figure(11, 6.6, rows=2, sharex=True, height_ratios=(1, 1.5))
     end = max(float(row["step"]) for row in log)
-    for number, kind in enumerate(kinds):
-        points = [(row["step"], 100 * row[kind]) for row in log if kind in row]
+    above.plot(*_column(log, "loss"), color=OTHER, lw=1.5)
+    above.set(ylabel="loss of a batch (nats)", ylim=(0, None))
+    for number, (name, first) in enumerate((stages or {}).items()):
+        for either in (above, axis):
+            either.axvline(first, color=OTHER, ls=":", lw=1.2)
+        above.annotate(
+            name, (first, 1), (4, -3 - 14 * (number % 3)), va="top", fontsize="small",
+            xycoords=("data", "axes fraction"), textcoords="offset points",
+        )  # fmt: skip
+    lines = ("-", "--", "-.", ":", "-", "--", "-.", ":")
+    for number, kind in enumerate(chance or keys):
         colour = COLOURS[number % 7]
-        steps, values = zip(*points, strict=True)
-        axis.plot(steps, values, lines[number % 8], color=colour, label=kind)
+        steps, values = _column(log, kind)
+        axis.plot(steps, [100 * v for v in values], lines[number % 8], color=colour, label=kind)
         if chance and kind in chance:
             axis.plot(end * 1.015, 100 * chance[kind], "<", color=colour, clip_on=False)
     axis.set(xlabel="training step", ylabel="answers right (%)", ylim=(0, 103), xlim=(0, end))
     title = "triangles at the right: guessing" if chance else None
     axis.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), title=title)
     return figure
+
+
+def _column(log: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
+    """The steps at which something was measured, and its values."""
+    points = [(row["step"], row[key]) for row in log if key in row]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def isoloss(rows: Mapping[str, Mapping[str, Any]], served: Tensor) -> Figure:
