@@ -70,25 +70,32 @@ def test_each_question_stands_alone_and_every_kind_is_asked():
         assert abs(yes[kind, "yes"] - yes[kind, "no"]) < 0.3 * kinds[kind]
 
 
-BELOW = {"colour": 0.9, "count": 0.9, "comparison": 0.75}
+BELOW = ("colour", "count", "comparison")  # of llm-toy, as README and its lecture say
+KINDS = [
+    pytest.param(
+        kind, marks=pytest.mark.xfail(kind in BELOW, reason="95 % not reached yet", strict=True)
+    )
+    for kind in QUESTION_KINDS
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", READERS)
+def test_the_shipped_readers_answer_95_of_100(name, kind):
+    """The bar of the course, for each kind, on compositions that they never read of."""
+    assert zoo.card(name)["metrics"][kind] >= 0.95
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_the_shipped_readers_read(name):
-    """The bar of the course, 95 % on every kind, on compositions they never read of.
-
-    Where a kind is in `BELOW`, it is not reached yet: README and the lecture say so.
-    """
-    card = zoo.card(name)
-    for kind in QUESTION_KINDS:
-        assert card["metrics"][kind] >= BELOW.get(kind, 0.95), kind
+def test_the_shipped_readers_are_those_of_their_cards(name):
+    card, collate = zoo.card(name), RECIPES[name].collate(train=False)
     assert card["bytes"] <= 4_000_000
-    collate = RECIPES[name].collate(train=False)
     measured = evals_text.comprehension(zoo.load(name), collate, scenes=25)
-    for kind in QUESTION_KINDS:  # 50 questions a kind
-        assert measured[kind] >= BELOW.get(kind, 0.95) - 0.1, kind
-    steps = [row["step"] for row in zoo.log(name)]
-    assert steps == sorted(steps) and steps[-1] == card["steps"]
+    assert all(abs(measured[kind] - card["metrics"][kind]) <= 0.1 for kind in QUESTION_KINDS)
+    rows = zoo.log(name)
+    steps = [row["step"] for row in rows]
+    assert steps == sorted(set(steps)) and steps[-1] == card["steps"]
+    assert all(abs(rows[-1][kind] - card["metrics"][kind]) < 0.02 for kind in QUESTION_KINDS)
 
 
 @pytest.mark.parametrize("name", READERS)

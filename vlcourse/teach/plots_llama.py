@@ -139,8 +139,9 @@ def emergence(
     keys = dict.fromkeys(k for row in log for k in row if k not in ("step", "loss"))
     figure, (above, axis) = new_figure(11, 6.6, rows=2, sharex=True, height_ratios=(1, 1.5))
     end = max(float(row["step"]) for row in log)
-    above.plot(*_column(log, "loss"), color=OTHER, lw=1.5)
-    above.set(ylabel="loss of a batch (nats)", ylim=(0, None))
+    steps, losses = _column(log, "loss")
+    above.plot(steps, losses, color=OTHER, lw=1.5)
+    above.set(ylabel="loss of a batch\n(nats)", ylim=(0, 1.2 * np.quantile(losses, 0.97)))
     for number, (name, first) in enumerate((stages or {}).items()):
         for either in (above, axis):
             either.axvline(first, color=OTHER, ls=":", lw=1.2)
