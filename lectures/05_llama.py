@@ -938,8 +938,8 @@ if not is_quick():
     assert strangeness["T = 1.5"] > 1.5 * strangeness["T = 1.5, top-p 0.9"]
 
 # %% [markdown]
-# Greedy text is always the same, and it is *not* the most natural: it repeats itself, as people do not. Drawing at $T = 1$ comes closest to real stories in both columns; no wonder, the model was trained to be that distribution. A higher temperature buys variety with
-# mistakes, and a nucleus takes many of them away again. A large model's tail is less clean than that of ours, so that one draws stories at $T$ about 1 with top-p 0.9 or 0.95, and answers to questions greedily or at a low temperature.
+# Greedy text is always the same, and it is *not* the most natural: it repeats itself, as people do not. Drawing at $T = 1$ is as varied as real stories and a little stranger: the model was trained to be that distribution, and is not quite it. A nucleus takes the strangeness away, for a little of the variety.
+# A higher temperature buys more variety with mistakes. A large model's tail is less clean than that of ours, so that one draws stories at $T$ about 1 with top-p 0.9 or 0.95, and answers to questions greedily or at a low temperature.
 #
 # ## 8 · The KV cache
 #
