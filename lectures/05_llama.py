@@ -1119,9 +1119,9 @@ for name, first in stages.items():
 plots_llama.emergence(zoo.log("llm-toy"), blind, stages)
 
 # %% [markdown]
-# Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some fifty steps, a mechanism is there: first "find the word again and take its neighbour", then the partner of a pair, then which of the two is above. Such jumps are known
+# Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the partner of a pair, then which of the two is above. Such jumps are known
 # from large models (Olsson et al. 2022, "induction heads"). Below, the accuracy asks single questions in full sentences, which the lists never show. So it stays at nothing, or at guessing, until sentences come. When they do, relations are there almost at once, because the lists have prepared them. All
-# the others come in the last stage, each in its own time.
+# the others come in the last stage.
 #
 # What is still missing? Take the comparisons apart:
 
