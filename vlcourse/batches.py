@@ -34,7 +34,9 @@ class Batches(Dataset):
     number of loader workers gives the same batches. Augmentation has its own generator for each
     (seed, step, slice): without augmentation W ranks see exactly what one process sees.
 
-    A dataset with an attribute ``in_order`` that is true is not permuted (a curriculum).
+    A dataset with an attribute ``in_order`` that is true is not permuted (a curriculum). One with
+    an attribute ``window`` has texts of different lengths: the samples of so many batches are
+    shared out among these batches by length, in random order, so that less is padded.
 
     Args:
         dataset: map-style; ``__getitems__(rows)`` is used where there is one.
@@ -65,13 +67,14 @@ class Batches(Dataset):
                 f"{len(dataset)}: use a smaller batch_size or more data"
             )
         self._order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
+        self._window: tuple[tuple[int, int], list[Any]] = ((-1, -1), [])
 
     def __len__(self) -> int:
         """Batches in one epoch."""
         return len(self.dataset) // self.batch_size
 
     def rows(self, i: int) -> list[int]:
-        """Which rows of the dataset this rank reads at step i."""
+        """Which rows of the dataset all ranks together read at step i, but for a ``window``."""
         epoch, within = divmod(i, len(self))
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "epoch", epoch))
@@ -79,16 +82,34 @@ class Batches(Dataset):
             in_order = getattr(self.dataset, "in_order", False)
             order = torch.arange(count) if in_order else torch.randperm(count, generator=generator)
             self._order = (epoch, order)
-        start = within * self.batch_size + self.offset
-        return self._order[1][start : start + self.local].tolist()
+        start = within * self.batch_size
+        return self._order[1][start : start + self.batch_size].tolist()
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        rows = self.rows(i)
-        if hasattr(self.dataset, "__getitems__"):
-            samples = self.dataset.__getitems__(rows)
+        own = slice(self.offset, self.offset + self.local)
+        if getattr(self.dataset, "window", 1) > 1:
+            samples = self._alike(i)[own]
         else:
-            samples = [self.dataset[row] for row in rows]
+            samples = self._read(self.rows(i)[own])
         return self.collate(samples, generator=augmentation(self.seed, i, self.offset))
+
+    def _read(self, rows: list[int]) -> list[Any]:
+        if hasattr(self.dataset, "__getitems__"):
+            return self.dataset.__getitems__(rows)
+        return [self.dataset[row] for row in rows]
+
+    def _alike(self, i: int) -> list[Any]:
+        """The samples of step i for all ranks, of similar length."""
+        epoch, within = divmod(i, len(self))
+        first = within - within % self.dataset.window
+        steps = range(first, min(first + self.dataset.window, len(self)))  # of one epoch
+        if self._window[0] != (epoch, first):
+            rows = [row for step in steps for row in self.rows(epoch * len(self) + step)]
+            by_length = sorted(self._read(rows), key=lambda sample: len(sample["text"]))
+            self._window = ((epoch, first), by_length)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "window", epoch, first))
+        turn = int(torch.randperm(len(steps), generator=generator)[within - first])
+        return self._window[1][turn * self.batch_size : (turn + 1) * self.batch_size]
 
 
 class StreamBatches(IterableDataset):
