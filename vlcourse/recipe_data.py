@@ -118,9 +118,9 @@ class TextData:
     """Questions in a toy document of the first kind."""
     brief: int = 50
     """Of a hundred toy documents of the first kind, how many ask in brief, and twice as much."""
-    recall: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """A curriculum: first read so many lists of things, so many of pairs, so many of pairs asked
-    about in all ways, and so many documents of both lists and of relations in descriptions."""
+    recall: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    """A curriculum: how many documents first teach things, sizes, pairs, pairs asked about in all
+    ways, and relations and comparisons in descriptions (`vlcourse.data.recall.LESSONS`)."""
     focused: int = 0
     """Of a hundred toy documents of the first kind, how many ask one kind of question only."""
     learn_all: bool = False
@@ -161,12 +161,12 @@ class TextData:
             SourceError: when the source cannot be read.
         """
         if self.source == "corpus":
-            from vlcourse.data.corpus import Corpus
+            from vlcourse.data.corpus import NO_LESSONS, Corpus
 
             documents = self.n_train or train.steps * train.batch_size
             return Corpus(
                 split, documents, train.seed, self.mixture, self.objects, self.asked,
-                brief=self.brief, recall=self.recall if split == "train" else (0, 0, 0, 0),
+                brief=self.brief, recall=self.recall if split == "train" else NO_LESSONS,
                 focused=self.focused, learn_all=self.learn_all,
             )  # fmt: skip
         from vlcourse.data.documents import Documents

@@ -3,30 +3,34 @@
 Four kinds of documents. "reading": a scene is described, then questions about it are asked and
 answered. "retelling": a scene is told twice, in different words. "facts": a scene is described,
 then some of what follows from the description is stated (numbers, comparisons, relations). "story":
-a short story. And "recall", which comes first: `vlcourse.data.recall`. Scenes come from the splits of `vlcourse.data.world`, so that a held-out pair of
-colour and shape is never read in training.
+a short story. And "recall", which comes first: `vlcourse.data.recall`. Scenes come from the splits
+of `vlcourse.data.world`, so that a held-out pair of colour and shape is never read in training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from vlcourse.data import recall as lists
+from vlcourse.data import tellings
 from vlcourse.data.describe import Description, describe
-from vlcourse.data.facts import Comparison, Count, Fact, HasObject, Relation, Thing
+from vlcourse.data.facts import Comparison, Count, Fact, HasObject, Relation, Thing, count
 from vlcourse.data.questions import QUESTION_KINDS, Question, turned, whether
 from vlcourse.data.recall import Part, brief_relation
 from vlcourse.data.scene import Scene
 from vlcourse.data.splits import check_choice, hash_int
-from vlcourse.data.stories import story
 from vlcourse.data.world import World
 
 DOCUMENT_KINDS: tuple[str, ...] = ("reading", "retelling", "facts", "story")
 HARD_KINDS = ("relation", "comparison", "count")
-QUESTION, ANSWER, AGAIN = "question: {}", "answer:", "in other words:"
+SUBTOPICS = ("by size", "bigger")  # what is hard in questions of colour and shape, in comparisons
+HARD = (*HARD_KINDS, *SUBTOPICS)
+NO_LESSONS = (0,) * len(lists.LESSONS)
+QUESTION, ANSWER = "question: {}", "answer:"
 
 
 def ask(question: Question, brief: bool = False) -> str:
@@ -58,6 +62,9 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
     it is to be learned, "text": the whole, "scene"}; of kind "reading" also "questions", those
     asked.
 
+    Batches of a corpus are sorted by length within a `window` of so many batches, so that little of
+    them is padding (:class:`vlcourse.batches.Batches`).
+
     Args:
         split: of the scenes: "train", "val", "test" or "heldout".
         n: number of documents.
@@ -67,15 +74,18 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         asked: questions in a document of kind "reading", spread over the kinds of questions.
         kinds: kinds of questions to ask.
         brief: of a hundred documents of kind "reading", how many ask in brief, and twice as much.
-        recall: a curriculum, which is to be read in order. The first so many documents are lists of
-            things, the next so many are pairs that stand in a relation, the next so many ask about
-            pairs in all ways, and the next so many also about relations in descriptions.
+        recall: a curriculum, which is to be read in order: how many documents teach each of
+            `recall.LESSONS`. Lists of things; of things with their sizes; pairs that stand in a
+            relation; pairs, asked about in all ways; then relations and comparisons in
+            descriptions. Lists of the lessons before are mixed in, also afterwards.
         focused: of a hundred documents of kind "reading", how many ask of one kind only.
         learn_all: in "reading", learn the description and the questions too, not the answers only.
 
     Raises:
         ValueError: an argument is out of range or unknown.
     """
+
+    window = 8
 
     def __init__(
         self,
@@ -87,7 +97,7 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         asked: int = 8,
         kinds: Sequence[str] = QUESTION_KINDS,
         brief: int = 50,
-        recall: tuple[int, int, int, int] = (0, 0, 0, 0),
+        recall: Sequence[int] = NO_LESSONS,
         focused: int = 0,
         learn_all: bool = False,
     ) -> None:
@@ -96,12 +106,20 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
                 f"mixture needs a share in a hundred for each of {', '.join(DOCUMENT_KINDS)}; "
                 f"got {tuple(mixture)}"
             )
+        if len(recall) != len(lists.LESSONS) or min(recall) < 0:
+            raise ValueError(
+                "recall needs a number of documents, 0 or more, for each of "
+                f"{', '.join(lists.LESSONS)}; got {tuple(recall)}"
+            )
+        for share, value in (("brief", brief), ("focused", focused)):
+            if not 0 <= value <= 100:
+                raise ValueError(f"{share} is a share in a hundred, 0 to 100; got {value}")
         if asked < 1:
             raise ValueError(f"asked, the questions of a document, must be at least 1; got {asked}")
         self.kinds = tuple(check_choice("question kind", kind, QUESTION_KINDS) for kind in kinds)
         self.world = World(split, n, 32, objects, seed)
         self.mixture, self.asked, self.brief = tuple(mixture), asked, brief
-        self.recall, self.focused, self.learn_all = recall, focused, learn_all
+        self.recall, self.focused, self.learn_all = tuple(recall), focused, learn_all
         self.in_order = sum(recall) > 0
         self.name = f"corpus/{split}" + (f"-{seed}" if seed else "")
 
@@ -116,18 +134,22 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         samples = []
         scenes = self.world.scenes(indices)
         for i, scene in zip((i % len(self) for i in indices), scenes, strict=True):
-            kind = self._lesson(i) or self._kind(hash_int(scene.seed, 81) % 100)
+            lesson = self._lesson(i)
+            listed = self._list(i, lesson)
+            if listed:
+                kind = "recall"
+            else:
+                kind = "reading" if lesson else self._kind(hash_int(scene.seed, 81) % 100)
             sample: dict[str, Any] = {"id": f"{self.name}/{i}", "kind": kind, "scene": scene}
             if kind == "reading":
                 told = describe(scene.objects, scene.seed)
-                brief, kinds = self._ways(i, scene)
+                brief, kinds = self._ways(i, scene, lesson)
                 most = (1 + brief) * self.asked
-                sample["questions"] = self.choose(scene, told, most, kinds)
+                chosen = self.choose(scene, told, most, kinds)
+                sample["questions"] = chosen or self.choose(scene, told, most)
                 sample["parts"] = reading(told, sample["questions"], self.learn_all, brief)
-            elif kind == "recall":
-                sample["parts"] = self._list(i, scene)
             else:
-                sample["parts"] = _WRITERS[kind](scene)
+                sample["parts"] = (_LISTS[listed] if listed else _WRITERS[kind])(scene)
             sample["text"] = " ".join(text for text, _ in sample["parts"])
             samples.append(sample)
         return samples
@@ -140,25 +162,28 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         raise AssertionError("the shares sum to 100")
 
     def _lesson(self, i: int) -> str | None:
-        """The kind of document i as the curriculum has it; None after its end."""
-        lists_only = sum(self.recall[:3])
-        if i < lists_only:
-            return "recall"
-        if i < lists_only + self.recall[3]:
-            return "recall" if i % 8 < 3 else "reading"
+        """Which of `recall.LESSONS` document i belongs to; None after the curriculum."""
+        for lesson, documents in zip(lists.LESSONS, self.recall, strict=True):
+            i -= documents
+            if i < 0:
+                return lesson
         return None
 
-    def _list(self, i: int, scene: Scene) -> tuple[Part, ...]:
-        things, pairs, mixed, _ = self.recall
-        if i < things or (i >= things + pairs + mixed and i % 8 == 0):
-            return lists.things(scene)
-        return lists.pairs(scene, mixed=i >= things + pairs)
+    def _list(self, i: int, lesson: str | None) -> str | None:
+        """Which lesson's list document i is, if it is one: later documents repeat earlier lists."""
+        turn = i % 8
+        if lesson == "descriptions":
+            return ("things", "sizes", "ways", "ways")[turn] if turn < 4 else None
+        if lesson is None:
+            return ("sizes", "ways")[i // 8 % 2] if self.in_order and turn == 0 else None
+        before = {"sizes": "things", "pairs": "sizes", "ways": "sizes"}
+        return before.get(lesson, lesson) if turn == 0 else lesson
 
-    def _ways(self, i: int, scene: Scene) -> tuple[bool, Sequence[str]]:
+    def _ways(self, i: int, scene: Scene, lesson: str | None) -> tuple[bool, Sequence[str]]:
         """Whether a document asks in brief, and of which kinds."""
         brief = hash_int(scene.seed, 87) % 100 < self.brief
-        if i < sum(self.recall):
-            return brief, ("relation",)
+        if lesson:
+            return brief, ("comparison",) if i % 8 == 7 else ("relation",)
         h = hash_int(scene.seed, 88)
         if h % 100 < self.focused:
             kinds = [*self.kinds, *(kind for kind in HARD_KINDS if kind in self.kinds)]
@@ -175,28 +200,43 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
     ) -> list[Question]:
         """Up to ``most`` questions that the description answers, in random order.
 
-        They are of these ``kinds``, or of all. Where they are ``to_learn`` from, the hardest kinds
-        get a double share.
+        They are of these ``kinds``, or of all. Where they are ``to_learn`` from, what is hardest
+        gets a double share.
         """
-        by_kind: dict[str, list[Question]] = {kind: [] for kind in kinds or self.kinds}
+        wanted = kinds or self.kinds
+        by_topic = {name: list[Question]() for name in (*wanted, *SUBTOPICS)}
         for question in scene.questions():
             if question.kind == "relation":
                 continue  # of those, only what was told
-            if question.kind in by_kind and told.tells(question.fact, scene.objects):
-                by_kind[question.kind] += [question, *turned(question)]
-        for relation in told.relations if "relation" in by_kind else ():
+            if question.kind in wanted and told.tells(question.fact, scene.objects):
+                pool = by_topic[topic(question, scene) if to_learn else question.kind]
+                pool += [question, *turned(question)]
+        for relation in told.relations if "relation" in wanted else ():
             as_told = Question(whether(relation), "yes", "relation", relation)
-            by_kind["relation"] += [as_told, *turned(as_told)]
+            by_topic["relation"] += [as_told, *turned(as_told)]
         chosen: list[Question] = []
-        turns = [*by_kind, *(kind for kind in HARD_KINDS if to_learn and kind in by_kind)]
+        turns = [*by_topic, *(name for name in HARD if to_learn and name in by_topic)]
         for turn in range(most):
-            pools = [by_kind[kind] for kind in turns if by_kind[kind]]
+            pools = [by_topic[name] for name in turns if by_topic[name]]
             if not pools:
                 break
             h = hash_int(scene.seed, 82, turn)
             pool = pools[h % len(pools)]
             chosen.append(pool.pop((h >> 16) % len(pool)))
         return chosen
+
+
+def topic(question: Question, scene: Scene) -> str:
+    """The kind of a question; or its subtopic, "bigger" (two sizes are compared) or "by size" (the
+    colour or shape of "the small circle", when there is another circle)."""
+    fact = question.fact
+    if isinstance(fact, Relation):
+        return "bigger"
+    if isinstance(fact, HasObject) and question.kind != "existence" and fact.thing.size:
+        colour_asked = question.kind == "colour"
+        same = Thing(None, fact.thing.shape) if colour_asked else Thing(fact.thing.colour)
+        return "by size" if count(scene.objects, same) > 1 else question.kind
+    return question.kind
 
 
 def reading(
@@ -212,50 +252,13 @@ def reading(
     return tuple(parts)
 
 
-def _retelling(scene: Scene) -> tuple[Part, ...]:
-    told = describe(scene.objects, scene.seed)
-    if hash_int(scene.seed, 83) % 2:
-        again = describe(scene.objects, hash_int(scene.seed, 84), relations=0).text
-    else:
-        possible = [
-            caption
-            for caption in scene.captions()
-            if all(told.implies(fact, scene.objects) for fact in caption.facts)
-        ]
-        again = f"{possible[hash_int(scene.seed, 85) % len(possible)]}."
-    return ((told.text, True), (f"{AGAIN} {again}", True))
-
-
-def _facts(scene: Scene) -> tuple[Part, ...]:
-    told = describe(scene.objects, scene.seed)
-    known = [
-        question.fact
-        for question in scene.questions()
-        if question.kind not in ("colour", "shape") and told.implies(question.fact, scene.objects)
-    ]
-    parts: list[Part] = [(told.text, True)]
-    for i in range(min(5, len(known))):
-        fact = known.pop(hash_int(scene.seed, 86, i) % len(known))
-        parts.append((f"{_stated(fact)}.", True))
-    return tuple(parts)
-
-
-def _stated(fact: Fact) -> str:
-    """A fact as a sentence."""
-    if isinstance(fact, Count):
-        verb = "is" if fact.n == 1 else "are"
-        return f"there {verb} {fact.n} {fact.thing.noun(fact.n)}"
-    if isinstance(fact, Relation):
-        return f"the {fact.a.noun()} is {fact.relation} the {fact.b.noun()}"
-    assert isinstance(fact, (HasObject, Comparison))
-    return str(fact)
-
-
-def _story(scene: Scene) -> tuple[Part, ...]:
-    return ((story(scene.objects, scene.seed), True),)
-
-
-_WRITERS = {"retelling": _retelling, "facts": _facts, "story": _story}
+_LISTS: dict[str, Callable[[Scene], tuple[Part, ...]]] = {
+    "things": lists.things,
+    "sizes": lists.sizes,
+    "pairs": partial(lists.pairs, mixed=False),
+    "ways": partial(lists.pairs, mixed=True),
+}
+_WRITERS = {"retelling": tellings.retelling, "facts": tellings.facts, "story": tellings.told_story}
 
 
 def sentences(n: int, seed: int = 0, split: str = "train") -> Iterator[str]:
