@@ -13,10 +13,12 @@ from vlcourse.data.prefix import shift_right
 from vlcourse.llama_tokenizer import SentenceBPE
 
 IGNORED = -100
+Parts = Sequence[tuple[str, bool]]
+"""Pieces of a text, each with whether it is to be learned."""
 
 
 def encode_parts(
-    tokenizer: SentenceBPE, parts: Sequence[tuple[str, bool]], context: int, end: bool = True
+    tokenizer: SentenceBPE, parts: Parts, context: int, end: bool = True
 ) -> tuple[list[int], list[bool]]:
     """A document's ids, begin-of-text first, and which of them are to be learned.
 
@@ -94,19 +96,25 @@ class TextCollate:
 class PrefixCollate:
     """Documents → a batch for an encoder–decoder: it reads a prefix and writes the rest.
 
-    The cut falls between two parts: before one that is to be learned or, with even odds, right
-    after the first, so that a reader learns both to find one answer and to give many. A document of
-    kind "recall" is cut after the list of things.
+    A document with questions can be cut before the first question: then the encoder reads the
+    description, and the decoder, with all questions put to it, gives many answers. Or after a
+    question: then the encoder reads description and question, and the decoder answers. The first
+    way teaches fast, the second is what is wanted in the end. A list (of kind "recall") is cut
+    after its first question three times of four. Of the batches of other documents, three of four
+    cut after several questions of each, which makes as many rows, with one answer each. A document
+    without questions is cut after the first part as often as before any later one.
 
     Args:
         tokenizer, context, end: as in :class:`TextCollate`.
         start: the id that the decoder starts from.
+        rows: most rows of one document.
     """
 
     tokenizer: SentenceBPE
     context: int = 512
     end: bool = True
     start: int = 0
+    rows: int = 2
 
     def __call__(
         self, samples: Sequence[dict[str, Any]], generator: torch.Generator | None = None
@@ -118,23 +126,18 @@ class PrefixCollate:
             generator: chooses the cuts; without one each is before the last part.
 
         Returns:
-            ``{"inputs": (B, S) int64, "inputs_mask": (B, S) bool, "tokens": (B, L) the decoder's
+            With B rows, as many as samples or more: ``{"inputs": (B, S) int64, "inputs_mask": (B, S) bool, "tokens": (B, L) the decoder's
             inputs, "targets": (B, L), -100 where nothing is to be learned, "ids"}``.
         """
-        inputs, targets = [], []
+        inputs, targets, names = [], [], []
+        one_answer = generator is not None and bool(torch.randint(4, (), generator=generator))
         for sample in samples:
-            parts = sample["parts"]
-            places = [i for i in range(1, len(parts)) if parts[i][1]] or [0]
-            cut = places[-1]
-            if generator is not None:
-                first, other = torch.randint(1 << 30, (2,), generator=generator).tolist()
-                early = first % 2 or sample.get("kind") == "recall"
-                cut = min(1, len(parts) - 1) if early else places[other % len(places)]
-            before, _ = encode_parts(self.tokenizer, parts[:cut], self.context, end=False)
-            after, learned = encode_parts(self.tokenizer, parts[cut:], self.context + 1, self.end)
-            inputs.append(before)
-            pairs = zip(after[1:], learned[1:], strict=True)
-            targets.append(list(pairs))
+            for read, written in self._cut(sample, one_answer, generator):
+                before, _ = encode_parts(self.tokenizer, read, self.context, end=False)
+                after, learned = encode_parts(self.tokenizer, written, self.context + 1, self.end)
+                inputs.append(before)
+                targets.append(list(zip(after[1:], learned[1:], strict=True)))
+                names.append(str(sample["id"]))
         ids = padded(
             [[i for i, _ in row] for row in targets], IGNORED
         )  # every token, also unlearned
@@ -145,5 +148,24 @@ class PrefixCollate:
             "inputs_mask": torch.arange(int(lengths.max())) < lengths[:, None],
             "tokens": shift_right(ids, self.start, self.tokenizer.eos),
             "targets": wanted,
-            "ids": [str(sample["id"]) for sample in samples],
+            "ids": names,
         }
+
+    def _cut(
+        self, sample: dict[str, Any], one_answer: bool, generator: torch.Generator | None
+    ) -> list[tuple[Parts, Parts]]:
+        """What is read and what is written, for each row that a document makes."""
+        parts = sample["parts"]
+        places = [i for i in range(1, len(parts)) if parts[i][1]] or [0]
+        cut = places[-1]
+        if generator is not None:
+            first, other = torch.randint(1 << 30, (2,), generator=generator).tolist()
+            if all(learned for _, learned in parts[1:]):
+                cut = min(1, len(parts) - 1) if first % 2 else places[other % len(places)]
+            elif sample.get("kind") == "recall":
+                cut = places[0] if first % 4 else 1
+            elif one_answer:
+                return [((parts[0], parts[i - 1]), parts[i : i + 1]) for i in places[: self.rows]]
+            else:
+                cut = 1
+        return [(parts[:cut], parts[cut:])]
