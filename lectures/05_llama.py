@@ -73,7 +73,7 @@ from torch.nn import functional as F
 from vlcourse import evals_text, llama_tokenizer, metrics, sampling, weights, zoo
 from vlcourse.cache import LayerCache
 from vlcourse.data import cleaning, cleaning_pages
-from vlcourse.data.corpus import Corpus, ask, sentences
+from vlcourse.data.corpus import Corpus, ask, sentences, topic
 from vlcourse.data.text import IGNORED, TextCollate
 from vlcourse.engine import fit
 from vlcourse.generate import generate
@@ -1087,7 +1087,7 @@ for kind, hits in details.items():
     low, high = metrics.bootstrap_interval(hits)
     print(f"{kind:11} {hits.mean():6.1%} ({low:.1%} to {high:.1%})   blind {blind[kind]:.0%}")
 if not is_quick():
-    assert all(float(hits.mean()) > blind[kind] + 0.1 for kind, hits in details.items())
+    assert all(float(hits.mean()) > 0.9 for hits in details.values())
 show.bars({kind: float(hits.mean()) for kind, hits in details.items()}, ylabel="answers right (%)")
 
 # %% [markdown]
@@ -1103,7 +1103,7 @@ show.bars({kind: float(hits.mean()) for kind, hits in details.items()}, ylabel="
 recipe = RECIPES["llm-toy"]
 curriculum, batch = recipe.build_data("train"), recipe.train.batch_size
 stages, first = {}, 0
-names = ("things", "pairs", "all ways", "relations", "everything")
+names = ("things", "sizes", "pairs", "all ways", "descriptions", "everything")
 for name, documents in zip(names, (*recipe.data.recall, 0), strict=True):
     stages[name], first = first, first + documents // batch
 for name, first in stages.items():
@@ -1111,31 +1111,43 @@ for name, first in stages.items():
     print(f"{name}, from step {first:,}: {text[:250]} …\n")
 
 # %% [markdown]
-# The list of *pairs* comes second, and its odd little questions ("circle? square above.") have a reason. Whether the circle is above the square depends on which of them was named first *and* on which word was used: exchange either, and the answer is the opposite. Each alone says nothing, so that no
-# step in a good direction is rewarded. (The field calls this an exclusive or.) Asked by yes or no alone, relations stayed a coin toss in all our trials, for as long as we looked: 800 steps on lists, and 2,000 on descriptions. Naming the *partner* can be learned at once, and with both names at hand, the
-# relation follows. In the third stage the same is also asked with the relation first, and by yes or no. The fourth asks about relations in whole descriptions, and only then comes everything. It is how one teaches anybody: each lesson needs the one before.
+# The odd little questions have their reasons. Take *pairs* ("circle? square above."). Whether the circle is above the square depends on which of them was named first *and* on which word was used: exchange either, and the answer is the opposite. Each alone says nothing, so that no step in a good direction
+# is rewarded. (The field calls this an exclusive or.) Asked by yes or no alone, relations stayed a coin toss in all our trials, for as long as we looked: 800 steps on lists, and 2,000 on descriptions. Naming the *partner* can be learned at once, and with both names at hand, the relation follows. The fourth
+# stage asks the same with the relation first, and by yes or no; the fifth asks about relations and comparisons in whole descriptions, and only then comes everything.
+#
+# Also the *order* of the lessons counts. *Sizes* asks for "the large circle" where there is a small one too: one word does not find it. Our first reader had no such lesson. It could do nearly everything else, and here it tossed a coin. We then gave it such lists, for more than a thousand further steps: still a coin.
+# Right after *things*, they are learned within 300 steps. (Why? We can only guess: who has learned to do with one word, and does well with it, is hard to move.)
 
 # %%
 plots_llama.emergence(zoo.log("llm-toy"), blind, stages)
 
 # %% [markdown]
 # Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the partner of a pair, then which of the two is above. Such jumps are known
-# from large models (Olsson et al. 2022, "induction heads"). Below, the accuracy asks single questions in full sentences, which the lists never show. So it stays at nothing, or at guessing, until sentences come. When they do, relations are there almost at once, because the lists have prepared them. All
-# the others come in the last stage.
+# from large models (Olsson et al. 2022, "induction heads"). Below, the accuracy asks single questions in full sentences, which the lists never show. So it stays at nothing, or at guessing, until sentences come. When they do, relations are there almost at once, because the lists have prepared them, and in
+# the last stage colours and shapes. Counting, which the lists only touch, comes last.
 #
-# What is still missing? Take the comparisons apart:
+# A kind of question may have an easy half and a hard one, and an average hides it. So take the kinds apart: "by size" are questions of colour or shape that only the size decides ("the large circle", when there is a small one), "bigger" those comparisons which ask for sizes and not for numbers.
 
 # %%
-halves = {"are there more …": [], "is … bigger …": []}
+parts_of = defaultdict(list)
 verdicts = evals_text.answers_right(reader, answers_only, [parts for _, _, parts in asked])
-for (_, question, _), hit in zip(asked, verdicts.tolist(), strict=True):
-    if question.kind == "comparison":
-        halves["is … bigger …" if "bigger" in question.text else "are there more …"].append(hit)
-for name, hits in halves.items():
-    print(f"{name:17} {sum(hits) / len(hits):6.1%} of {len(hits)}")
+for (scene, question, _), hit in zip(asked, verdicts.tolist(), strict=True):
+    parts_of[topic(question, scene)].append(hit)
+for name, hits in parts_of.items():
+    print(f"{name:11} {sum(hits) / len(hits):6.1%} of {len(hits)}")
 
 # %% [markdown]
-# It can say of which kind there are more, which needs counting twice. Which of two things is *bigger* it guesses: like a relation, that takes two things in their order, and no stage of our curriculum prepares it. (That suggests an experiment: write the stage that is missing, in `vlcourse/data/recall.py`.)
+# The course has a second reader, `seq2seq-toy`: an encoder–decoder, which BLIP-2 will need. Its encoder reads description and question, and its decoder writes the answer. The lessons are the same:
+
+# %%
+for name in ("llm-toy", "seq2seq-toy"):
+    about = zoo.card(name)
+    right = ", ".join(f"{kind} {about['metrics'][kind]:.0%}" for kind in blind)
+    print(f"{name:12} {about['parameters']:,} parameters: {right}")
+
+# %% [markdown]
+# One thing was different. At first its encoder read the description only, and all questions were put to the decoder, a dozen in a row, as above. The loss went to nearly nothing; and a question that the *encoder* read was answered by guessing. A network learns what its loss asks for, and nothing else: now three
+# of four batches ask through the encoder (`PrefixCollate`).
 #
 # *Is a jump in the ability, or in the measure?* Accuracy counts whole answers; a loss may fall more smoothly (lecture 00 on emergence). Here the loss jumps, too.
 #

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +133,8 @@ def emergence(
 ) -> Figure:
     """The loss, and below it the accuracy on each kind of question, over the training steps.
 
+    The thick line of the loss is a running mean: batches of long and of short texts take turns.
+
     ``log``: rows such as {"step": …, "loss": …, kind: accuracy as a fraction, …}; a kind may be
     missing from a row. ``chance``: kind → what guessing gives, marked at the right edge; only its
     kinds are drawn then. ``stages``: name of a stage of the curriculum → its first step.
@@ -140,7 +143,12 @@ def emergence(
     figure, (above, axis) = new_figure(11, 6.6, rows=2, sharex=True, height_ratios=(1, 1.5))
     end = max(float(row["step"]) for row in log)
     steps, losses = _column(log, "loss")
-    above.plot(steps, losses, color=OTHER, lw=1.5)
+    above.plot(steps, losses, color=OTHER, lw=0.5, alpha=0.5)
+    starts = [*(stages or {"": 0}).values(), end + 1]
+    for first, after in pairwise(starts):
+        inside = [i for i, step in enumerate(steps) if first < step <= after]
+        mean = _running_mean([losses[i] for i in inside], 9)
+        above.plot([steps[i] for i in inside], mean, color=OTHER, lw=2)
     above.set(ylabel="loss of a batch\n(nats)", ylim=(0, 1.2 * np.quantile(losses, 0.97)))
     for number, (name, first) in enumerate((stages or {}).items()):
         for either in (above, axis):
@@ -160,6 +168,12 @@ def emergence(
     title = "triangles at the right: guessing" if chance else None
     axis.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), title=title)
     return figure
+
+
+def _running_mean(values: Sequence[float], width: int) -> list[float]:
+    """Over ``width`` values around each; fewer at the ends."""
+    half = width // 2
+    return [float(np.mean(values[max(0, i - half) : i + half + 1])) for i in range(len(values))]
 
 
 def _column(log: Sequence[Mapping[str, float]], key: str) -> tuple[list[float], list[float]]:
