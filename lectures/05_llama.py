@@ -938,8 +938,8 @@ if not is_quick():
     assert strangeness["T = 1.5"] > 1.5 * strangeness["T = 1.5, top-p 0.9"]
 
 # %% [markdown]
-# Greedy text is always the same, and it is *not* the most natural: it repeats itself, as people do not. Drawing at $T = 1$ is as varied as real stories and a little stranger: the model was trained to be that distribution, and is not quite it. A nucleus takes the strangeness away, for a little of the variety.
-# A higher temperature buys more variety with mistakes. A large model's tail is less clean than that of ours, so that one draws stories at $T$ about 1 with top-p 0.9 or 0.95, and answers to questions greedily or at a low temperature.
+# Greedy text is always the same, and it is *not* the most natural: it repeats itself, as people do not. Drawing at $T = 1$ is nearly as varied as real stories, and hardly stranger: the model was trained to be that distribution. A higher temperature buys more variety with mistakes. A nucleus changes little at $T = 1$,
+# where our model's tail is clean already; at $T = 1.5$ it takes the mistakes away, and with them the variety. A large model's tail is less clean than that of ours, so that one draws stories at $T$ about 1 with top-p 0.9 or 0.95, and answers to questions greedily or at a low temperature.
 #
 # ## 8 · The KV cache
 #
@@ -1107,8 +1107,8 @@ names = ("things", "sizes", "pairs", "all ways", "descriptions", "everything")
 for name, documents in zip(names, (*recipe.data.recall, 0), strict=True):
     stages[name], first = first, first + documents // batch
 for name, first in stages.items():
-    text = curriculum[batch * first + 3]["text"]
-    print(f"{name}, from step {first:,}: {text[:250]} …\n")
+    text = curriculum[batch * first + 4]["text"]
+    print(f"{name}, from step {first:,}: {text[:200]} … {text[-60:]}\n")
 
 # %% [markdown]
 # The odd little questions have their reasons. Take *pairs* ("circle? square above."). Whether the circle is above the square depends on which of them was named first *and* on which word was used: exchange either, and the answer is the opposite. Each alone says nothing, so that no step in a good direction
@@ -1122,7 +1122,7 @@ for name, first in stages.items():
 plots_llama.emergence(zoo.log("llm-toy"), blind, stages)
 
 # %% [markdown]
-# Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the partner of a pair, then which of the two is above. Such jumps are known
+# Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the same with two words at once, then the partner of a pair, then which of the two is above. (In the last stage the thin line jumps, because batches of long and of short texts take turns, and the short ones are mostly stories, which nobody can foresee.) Such jumps are known
 # from large models (Olsson et al. 2022, "induction heads"). Below, the accuracy asks single questions in full sentences, which the lists never show. So it stays at nothing, or at guessing, until sentences come. When they do, relations are there almost at once, because the lists have prepared them, and in
 # the last stage colours and shapes. Counting, which the lists only touch, comes last.
 #

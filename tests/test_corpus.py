@@ -197,6 +197,7 @@ def test_what_is_hardest_is_asked_more_often_to_learn_from():
                 asked[to_learn, corpus.topic(question, sample["scene"])] += 1
     for topic in corpus.SUBTOPICS:
         assert asked[True, topic] > 1.2 * asked[False, topic] > 10
+    assert asked[True, "relation"] > asked[False, "relation"] > 100  # no topic of another kind
     for to_learn in (True, False):
         assert sum(n for (learn, _), n in asked.items() if learn == to_learn) == 1600
 

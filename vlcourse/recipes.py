@@ -211,7 +211,7 @@ RECIPES: dict[str, Recipe] = {
             doc="A LLaMA on the toy corpus in under 90 seconds, to watch it learn in the lecture.",
             model=TOY_LLAMA,
             data=TextData(mixture=(0, 30, 20, 50), objects=(1, 3)),
-            train=TrainConfig(steps=400, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
+            train=TrainConfig(steps=900, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
         ),
         *(llama_recipe(*run) for run in LLAMA_RUNS),
     )

@@ -230,7 +230,7 @@ def topic(question: Question, scene: Scene) -> str:
     """The kind of a question; or its subtopic, "bigger" (two sizes are compared) or "by size" (the
     colour or shape of "the small circle", when there is another circle)."""
     fact = question.fact
-    if isinstance(fact, Relation):
+    if isinstance(fact, Relation) and fact.relation == "bigger than":
         return "bigger"
     if isinstance(fact, HasObject) and question.kind != "existence" and fact.thing.size:
         colour_asked = question.kind == "colour"
