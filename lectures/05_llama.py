@@ -1115,14 +1115,14 @@ for name, first in stages.items():
 # is rewarded. (The field calls this an exclusive or.) Asked by yes or no alone, relations stayed a coin toss in all our trials, for as long as we looked: 800 steps on lists, and 2,000 on descriptions. Naming the *partner* can be learned at once, and with both names at hand, the relation follows. The fourth
 # stage asks the same with the relation first, and by yes or no; the fifth asks about relations and comparisons in whole descriptions, and only then comes everything.
 #
-# Also the *order* of the lessons counts. *Sizes* asks for "the large circle" where there is a small one too: one word does not find it. Our first reader had no such lesson. It could do nearly everything else, and here it tossed a coin. We then gave it such lists, for more than a thousand further steps: still a coin.
+# Also the *order* of the lessons counts. *Sizes* asks for "the large circle" where there is a small one too: one word does not find it. Our first reader had no such lesson. It found what one word finds, and here it tossed a coin, as it did for "bigger". We then gave it such lists, for more than a thousand further steps: "bigger" it learned, and "the large circle" stayed a coin.
 # Right after *things*, they are learned within 300 steps. (Why? We can only guess: who has learned to do with one word, and does well with it, is hard to move.)
 
 # %%
 plots_llama.emergence(zoo.log("llm-toy"), blind, stages)
 
 # %% [markdown]
-# Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the same with two words at once, then the partner of a pair, then which of the two is above. (In the last stage the thin line jumps, because batches of long and of short texts take turns, and the short ones are mostly stories, which nobody can foresee.) Such jumps are known
+# Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the same with two words at once, then the partner of a pair, then which of the two is above. (In the last stage the thin line jumps, because batches of long and of short texts take turns, and among the short ones are the stories and retellings, whose words nobody can foresee.) Such jumps are known
 # from large models (Olsson et al. 2022, "induction heads"). Below, the accuracy asks single questions in full sentences, which the lists never show. So it stays at nothing, or at guessing, until sentences come. When they do, relations are there almost at once, because the lists have prepared them, and in
 # the last stage colours and shapes. Counting, which the lists only touch, comes last.
 #
