@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 import torch
 
+from vlcourse.batches import Batches
 from vlcourse.data import (
     corpus,
     describe,
@@ -207,29 +208,40 @@ def test_rows_are_padded_and_cut(tokenizer):
     assert plain["tokens"][0, 0] == tokenizer.bos and plain["targets"][0, -1] == tokenizer.eos
 
 
-def test_a_prefix_and_its_continuation_make_the_document(tokenizer):
+def test_the_encoder_reads_one_question_at_a_time(tokenizer):
     sample = Corpus("train", 5, 3, SHARES["reading"])[0]
     told, *asked = (text for text, _ in sample["parts"])
-    ways = Counter()
-    for seed in range(40):
-        generator = torch.Generator().manual_seed(seed)
-        batch = text.PrefixCollate(tokenizer)([sample], generator)
-        read = [tokenizer.decode(row.tolist()) for row in batch["inputs"]]
-        wrote = [tokenizer.decode(row[1:].tolist()) for row in batch["tokens"]]
-        learned = [tokenizer.decode(row[row >= 0].tolist()) for row in batch["targets"]]
-        if len(read) == 1:  # the description is read, and all questions are put to the decoder
-            assert f"{read[0]} {wrote[0]}" == sample["text"]
-            assert learned[0] == " ".join(f"{q.answer}." for q in sample["questions"])
-        else:  # the description is read with one question, which is answered
-            assert read == [f"{told} {question}" for question in asked[0:4:2]]
-            assert learned == wrote == asked[1:4:2]
-            assert batch["ids"] == [sample["id"]] * 2
-        assert (batch["targets"].amax(dim=1) >= 0).all() and (batch["tokens"][:, 0] == 0).all()
-        ways[len(read)] += 1
-    assert ways[2] > ways[1] > 2
+    batch = text.PrefixCollate(tokenizer, rows=3)([sample], torch.Generator().manual_seed(0))
+    read = [
+        tokenizer.decode(row[seen].tolist())
+        for row, seen in zip(batch["inputs"], batch["inputs_mask"], strict=True)
+    ]
+    assert read == [f"{told} {question}" for question in asked[0:6:2]]
+    wrote = [tokenizer.decode(row[1:].tolist()) for row in batch["tokens"]]
+    learned = [tokenizer.decode(row[row >= 0].tolist()) for row in batch["targets"]]
+    assert learned == wrote == asked[1:6:2]
+    assert batch["ids"] == [sample["id"]] * 3 and (batch["tokens"][:, 0] == 0).all()
     last = text.PrefixCollate(tokenizer)([sample])
     answer = sample["questions"][-1].answer
     assert tokenizer.decode(last["targets"][0].tolist()[:-1]) == f"{answer}."
+
+
+def test_turns_of_a_talk_are_read_with_all_before_them(tokenizer):
+    talk = ("hello, ring.", "who are you?", "a star.", "who am i?", "a ring.")
+    sample = {"id": "talk", "parts": tuple((t, i in (2, 4)) for i, t in enumerate(talk))}
+    for seed in range(20):
+        batch = text.PrefixCollate(tokenizer)([sample], torch.Generator().manual_seed(seed))
+        read, wrote = (tokenizer.decode(batch[key][0].tolist()) for key in ("inputs", "tokens"))
+        assert f"{read} {wrote}".split() == " ".join(talk).split()
+
+
+def test_answers_are_not_padded_to_the_length_of_stories(tokenizer):
+    corpus = Corpus("train", 8 * 16, 3)
+    batches = Batches(corpus, text.PrefixCollate(tokenizer), 16)
+    made = [batches[i] for i in range(8)]
+    assert {name for batch in made for name in batch["ids"]} == {s["id"] for s in corpus}
+    short = sum(batch["tokens"].shape[1] < 6 for batch in made)
+    assert short == sum(s["kind"] == "reading" for s in corpus) // 16 > 3
 
 
 def test_a_list_is_cut_after_its_first_question_or_before(tokenizer):

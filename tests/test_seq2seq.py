@@ -148,6 +148,18 @@ def test_the_decoder_bias_hides_what_is_ahead():
     assert torch.equal(bias(1, past=5), whole[:, :, 5:])
 
 
+@pytest.mark.parametrize(
+    ("heads", "bidirectional", "falls"),
+    [(4, True, [2, 2, 1 / 32, 1 / 32]), (4, False, [2, 1 / 2, 1 / 8, 1 / 32]), (1, False, [2])],
+)
+def test_heads_begin_near_by_and_the_last_ones_see_far(heads, bidirectional, falls):
+    to_the_left = RelativeBias(heads, bidirectional)(6)[0, :, 5]  # of the last of six positions
+    slopes = (to_the_left[:, 1] - to_the_left[:, 0]).tolist()
+    assert slopes == pytest.approx(falls)
+    looks_at = to_the_left.argmax(dim=1).tolist()
+    assert looks_at == [5 if bidirectional and head % 2 else 4 for head in range(heads)]
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_step_by_step_equals_all_at_once(kind, masked):

@@ -36,7 +36,8 @@ class Batches(Dataset):
 
     A dataset with an attribute ``in_order`` that is true is not permuted (a curriculum). One with
     an attribute ``window`` has texts of different lengths: the samples of so many batches are
-    shared out among these batches by length, in random order, so that less is padded.
+    shared out among these batches by length, in random order, so that less is padded; or by
+    ``collate.order(sample)``, if the collate knows better which samples are alike.
 
     Args:
         dataset: map-style; ``__getitems__(rows)`` is used where there is one.
@@ -105,11 +106,15 @@ class Batches(Dataset):
         steps = range(first, min(first + self.dataset.window, len(self)))  # of one epoch
         if self._window[0] != (epoch, first):
             rows = [row for step in steps for row in self.rows(epoch * len(self) + step)]
-            by_length = sorted(self._read(rows), key=lambda sample: len(sample["text"]))
-            self._window = ((epoch, first), by_length)
+            order = getattr(self.collate, "order", _length)
+            self._window = ((epoch, first), sorted(self._read(rows), key=order))
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "window", epoch, first))
         turn = int(torch.randperm(len(steps), generator=generator)[within - first])
         return self._window[1][turn * self.batch_size : (turn + 1) * self.batch_size]
+
+
+def _length(sample: dict[str, Any]) -> int:
+    return len(sample["text"])
 
 
 class StreamBatches(IterableDataset):

@@ -204,7 +204,7 @@ RECIPES: dict[str, Recipe] = {
                 max_distance=64,
             ),
             data=replace(READER_DATA, brief=40, recall=(12_800, 20_480, 17_920, 64_000, 15_360)),
-            train=replace(READER_TRAIN, steps=5000),
+            train=replace(READER_TRAIN, steps=4000),
         ),
         Recipe(
             name="llm-live",
@@ -217,4 +217,4 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
-SHIPPED: tuple[str, ...] = ("clip-toy", "clip-cifar", "llm-toy")
+SHIPPED: tuple[str, ...] = ("clip-toy", "clip-cifar", "llm-toy", "seq2seq-toy")

@@ -62,19 +62,21 @@ class RelativeBias(nn.Module):
         """Each head looks near by, the later ones ever less strictly.
 
         What is added falls with the distance from the neighbour on the left (for every other head
-        of an encoder, on the right), as in ALiBi (Press et al. 2022), by 2, 1/2, 1/8, … a position.
-        T5 begins with random numbers; from them it takes a thousand steps until a head looks at one
-        neighbour only, and that is what every other skill builds on.
+        of an encoder, on the right), as in ALiBi (Press et al. 2022): by 2 a position in the first
+        heads, by 1/32 in the last ones, and in those between by a geometric sequence. T5 begins
+        with random numbers; from them it takes a thousand steps until a head looks at one neighbour
+        only, and that is what every other skill builds on.
         """
         if self.weight.is_meta:
             return
         count, heads = self.weight.shape
         distance = torch.arange(-self.max_distance, self.max_distance + 1)
         bucket = relative_buckets(distance, self.bidirectional, count, self.max_distance)
+        sides = 2 if self.bidirectional else 1
+        last = max((heads - 1) // sides, 1)
         for head in range(heads):
-            sides = 2 if self.bidirectional else 1
             neighbour = 1 if self.bidirectional and head % 2 else -1
-            falls = 2 * 4.0 ** -(head // sides)
+            falls = 2 * 64.0 ** -(head // sides / last)
             off = (distance - neighbour).abs().float()
             for i in bucket.unique().tolist():
                 self.weight[i, head] = -falls * off[bucket == i].min()

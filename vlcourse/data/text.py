@@ -96,25 +96,24 @@ class TextCollate:
 class PrefixCollate:
     """Documents → a batch for an encoder–decoder: it reads a prefix and writes the rest.
 
-    A document with questions can be cut before the first question: then the encoder reads the
-    description, and the decoder, with all questions put to it, gives many answers. Or after a
-    question: then the encoder reads description and question, and the decoder answers. The first
-    way teaches fast, the second is what is wanted in the end. A list (of kind "recall") is cut
-    after its first question three times of four. Of the batches of other documents, three of four
-    cut after several questions of each, which makes as many rows, with one answer each. A document
-    without questions is cut after the first part as often as before any later one.
+    A description with questions (of kind "reading") makes several rows: each time the encoder reads
+    the description and one question, and the decoder gives the answer. Questions that the decoder
+    reads are learned faster; but what it learns from them does not help a question that the encoder
+    reads. A list (of kind "recall") makes one row, cut after its first question three times of
+    four, else before it; the decoder reads the other questions. Any other document makes one row,
+    too, cut after the first part as often as before any later one that is to be learned.
 
     Args:
         tokenizer, context, end: as in :class:`TextCollate`.
         start: the id that the decoder starts from.
-        rows: most rows of one document.
+        rows: most questions of one document, each with a row of its own.
     """
 
     tokenizer: SentenceBPE
     context: int = 512
     end: bool = True
     start: int = 0
-    rows: int = 2
+    rows: int = 4
 
     def __call__(
         self, samples: Sequence[dict[str, Any]], generator: torch.Generator | None = None
@@ -126,21 +125,19 @@ class PrefixCollate:
             generator: chooses the cuts; without one each is before the last part.
 
         Returns:
-            With B rows, as many as samples or more: ``{"inputs": (B, S) int64, "inputs_mask": (B, S) bool, "tokens": (B, L) the decoder's
-            inputs, "targets": (B, L), -100 where nothing is to be learned, "ids"}``.
+            ``{"inputs": (B, S) int64, "inputs_mask": (B, S) bool, "tokens": (B, L) the decoder's
+            inputs, "targets": (B, L), -100 where nothing is to be learned, "ids": list of str}``;
+            B is as many as samples, or more.
         """
         inputs, targets, names = [], [], []
-        one_answer = generator is not None and bool(torch.randint(4, (), generator=generator))
         for sample in samples:
-            for read, written in self._cut(sample, one_answer, generator):
+            for read, written in self._cut(sample, generator):
                 before, _ = encode_parts(self.tokenizer, read, self.context, end=False)
                 after, learned = encode_parts(self.tokenizer, written, self.context + 1, self.end)
                 inputs.append(before)
                 targets.append(list(zip(after[1:], learned[1:], strict=True)))
                 names.append(str(sample["id"]))
-        ids = padded(
-            [[i for i, _ in row] for row in targets], IGNORED
-        )  # every token, also unlearned
+        ids = padded([[i for i, _ in row] for row in targets], IGNORED)  # also what is not learned
         wanted = padded([[i if learn else IGNORED for i, learn in row] for row in targets], IGNORED)
         lengths = torch.tensor([len(row) for row in inputs])
         return {
@@ -151,21 +148,36 @@ class PrefixCollate:
             "ids": names,
         }
 
+    def order(self, sample: dict[str, Any]) -> tuple[bool, int]:
+        """What documents of similar size in a batch have in common (:class:`Batches`).
+
+        Those read question by question come first, by the length of their descriptions: an answer
+        is short, and beside a story it would be mostly padding.
+        """
+        parts = sample["parts"]
+        if _one_by_one(sample):
+            return False, len(parts[0][0])
+        return True, sum(len(text) for text, _ in parts)
+
     def _cut(
-        self, sample: dict[str, Any], one_answer: bool, generator: torch.Generator | None
+        self, sample: dict[str, Any], generator: torch.Generator | None
     ) -> list[tuple[Parts, Parts]]:
         """What is read and what is written, for each row that a document makes."""
         parts = sample["parts"]
         places = [i for i in range(1, len(parts)) if parts[i][1]] or [0]
         cut = places[-1]
         if generator is not None:
-            first, other = torch.randint(1 << 30, (2,), generator=generator).tolist()
-            if all(learned for _, learned in parts[1:]):
-                cut = min(1, len(parts) - 1) if first % 2 else places[other % len(places)]
-            elif sample.get("kind") == "recall":
-                cut = places[0] if first % 4 else 1
-            elif one_answer:
+            if _one_by_one(sample):
                 return [((parts[0], parts[i - 1]), parts[i : i + 1]) for i in places[: self.rows]]
+            first, other = torch.randint(1 << 30, (2,), generator=generator).tolist()
+            if sample.get("kind") == "recall":
+                cut = places[0] if first % 4 else 1
             else:
-                cut = 1
+                cut = min(1, len(parts) - 1) if first % 2 else places[other % len(places)]
         return [(parts[:cut], parts[cut:])]
+
+
+def _one_by_one(sample: dict[str, Any]) -> bool:
+    """Whether a document is a description with questions, of which only answers are learned."""
+    learned = [learn for _, learn in sample["parts"][1:]]
+    return sample.get("kind") == "reading" and not all(learned)
