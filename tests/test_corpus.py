@@ -229,10 +229,13 @@ def test_the_encoder_reads_one_question_at_a_time(tokenizer):
 def test_turns_of_a_talk_are_read_with_all_before_them(tokenizer):
     talk = ("hello, ring.", "who are you?", "a star.", "who am i?", "a ring.")
     sample = {"id": "talk", "parts": tuple((t, i in (2, 4)) for i, t in enumerate(talk))}
+    prefixes = set()
     for seed in range(20):
         batch = text.PrefixCollate(tokenizer)([sample], torch.Generator().manual_seed(seed))
-        read, wrote = (tokenizer.decode(batch[key][0].tolist()) for key in ("inputs", "tokens"))
-        assert f"{read} {wrote}".split() == " ".join(talk).split()
+        read = tokenizer.decode(batch["inputs"][0].tolist())
+        assert f"{read} {tokenizer.decode(batch['tokens'][0, 1:].tolist())}" == " ".join(talk)
+        prefixes.add(read)
+    assert prefixes == {" ".join(talk[:n]) for n in (1, 2, 4)}
 
 
 def test_answers_are_not_padded_to_the_length_of_stories(tokenizer):

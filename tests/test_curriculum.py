@@ -19,10 +19,10 @@ def test_who_is_asked_for_a_thing_of_a_list_finds_it(name):
     steps = recipe.data.recall[0] // recipe.train.batch_size
     torch.manual_seed(recipe.train.seed)
     model, config = recipe.build_model(), replace(recipe.train, steps=steps, eval_every=0)
-    lists = Corpus("val", 200, 2, recall=(200, 0, 0, 0, 0))
-    asked = [sample["parts"][:3] for sample in lists.__getitems__(range(200))]
+    lists = Corpus("val", 200, 2, recall=(200, 0, 0, 0, 0)).__getitems__(range(200))
+    asked = [sample["parts"][:3] for sample in lists]
+    guess = sum(1 / len(told.split(",")) for (told, _), *_ in asked) / len(asked)  # any thing told
     collate = recipe.collate(train=False)
-    assert evals_text.answers_right(model, collate, asked).float().mean() < 0.2
+    assert evals_text.answers_right(model, collate, asked).float().mean() < guess
     fit(model, recipe.build_data("train"), recipe.collate(train=True), config)
-    print(name, evals_text.answers_right(model, collate, asked).float().mean())
-    assert evals_text.answers_right(model, collate, asked).float().mean() > 0.9
+    assert evals_text.answers_right(model, collate, asked).float().mean() > 2 * guess
