@@ -15,11 +15,9 @@ from vlcourse.data.prefix import cut_points, prefix_lm, shift_right
 from vlcourse.generate import generate
 from vlcourse.models import seq2seq_layouts as layouts
 from vlcourse.models.seq2seq import PRESETS, Seq2Seq, Seq2SeqConfig
-from vlcourse.relative import RelativeBias, relative_buckets
 from vlcourse.rename import WeightsError, fill, to_theirs
 
 transformers = pytest.importorskip("transformers")
-modeling = pytest.importorskip("transformers.models.t5.modeling_t5")
 
 KINDS = ("T5 1.0", "T5 v1.1")
 VOCAB = 31
@@ -125,39 +123,6 @@ def test_weights_go_out_as_they_came_in(kind, tmp_path):
         logits = ours(b["inputs"], b["tokens"])
         assert torch.equal(read(b["inputs"], b["tokens"]), logits)
         close(again(input_ids=b["inputs"], decoder_input_ids=b["tokens"]).logits, logits)
-
-
-@pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("buckets, max_distance", [(32, 128), (8, 12), (64, 1000), (20, 50)])
-def test_buckets_are_those_of_transformers(bidirectional, buckets, max_distance):
-    distance = torch.arange(-3000, 3001)
-    expected = modeling.T5Attention._relative_position_bucket(
-        distance, bidirectional, buckets, max_distance
-    )
-    found = relative_buckets(distance, bidirectional, buckets, max_distance)
-    assert torch.equal(found, expected)
-    assert found.min() == 0 and found.max() == buckets - 1
-
-
-def test_the_decoder_bias_hides_what_is_ahead():
-    bias = RelativeBias(2, bidirectional=False)
-    whole = bias(6)
-    ahead = torch.ones(6, 6, dtype=torch.bool).triu(1)
-    assert torch.equal(whole == -torch.inf, ahead.expand(1, 2, 6, 6))
-    assert torch.equal(bias(2, past=4), whole[:, :, 4:])
-    assert torch.equal(bias(1, past=5), whole[:, :, 5:])
-
-
-@pytest.mark.parametrize(
-    ("heads", "bidirectional", "falls"),
-    [(4, True, [2, 2, 1 / 32, 1 / 32]), (4, False, [2, 1 / 2, 1 / 8, 1 / 32]), (1, False, [2])],
-)
-def test_heads_begin_near_by_and_the_last_ones_see_far(heads, bidirectional, falls):
-    to_the_left = RelativeBias(heads, bidirectional)(6)[0, :, 5]  # of the last of six positions
-    slopes = (to_the_left[:, 1] - to_the_left[:, 0]).tolist()
-    assert slopes == pytest.approx(falls)
-    looks_at = to_the_left.argmax(dim=1).tolist()
-    assert looks_at == [5 if bidirectional and head % 2 else 4 for head in range(heads)]
 
 
 @pytest.mark.parametrize("masked", [False, True])
