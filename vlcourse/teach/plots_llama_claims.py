@@ -58,6 +58,8 @@ def architecture(result: Measurement) -> Figure:
 
 def inference_budget(result: Measurement) -> Figure:
     """Test loss against training compute, and against what a token costs in use."""
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator
+
     data = result.figure
     cost = data["FLOPs a token"]
     figure, axes = new_figure(13, 4.6, 2, width_ratios=(1.5, 1))
@@ -74,6 +76,9 @@ def inference_budget(result: Measurement) -> Figure:
     best = [sum(data["last loss"][size]) / len(data["last loss"][size]) for size in SIZES]
     axes[1].plot([cost[size] for size in SIZES], best, "-", color="black", linewidth=1, zorder=0)
     axes[0].set(xscale="log", xlabel="training compute (FLOPs, log scale)")
+    axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes[0].xaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(2, 2)))  # label all
+    axes[0].minorticks_off()
     axes[0].set_ylabel("test loss (nats a token)")
     axes[0].legend()
     axes[1].set(xscale="log", xlabel="a token in use (thousand FLOPs, log scale)")
