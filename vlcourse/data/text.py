@@ -98,10 +98,10 @@ class PrefixCollate:
 
     A description with questions (of kind "reading") makes several rows: each time the encoder reads
     the description and one question, and the decoder gives the answer. Questions that the decoder
-    reads are learned faster; but what it learns from them does not help a question that the encoder
-    reads. A list (of kind "recall") makes one row, cut after its first question three times of
-    four, else before it; the decoder reads the other questions. Any other document makes one row,
-    too, cut after the first part as often as before any later one that is to be learned.
+    reads are learned faster; but little of it carries over to questions that the encoder reads. A
+    list (of kind "recall") makes one row, cut after its first question three times of four, else
+    before it; the decoder reads the other questions. Any other document makes one row, too, cut
+    after the first part as often as before any later one that is to be learned.
 
     Args:
         tokenizer, context, end: as in :class:`TextCollate`.
