@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlcourse.fast_linear import for_decoding
 from vlcourse.generate import generate
+from vlcourse.generate.fast_linear import for_decoding
 from vlcourse.models.llama import LLaMA
 from vlcourse.weights import from_hf
 

@@ -20,7 +20,7 @@ import open_clip.tokenizer
 import torch
 
 from vlcourse.data.world import World
-from vlcourse.tokenizers import ByteBPE, FastBPE
+from vlcourse.tokenizers.byte_bpe import ByteBPE, FastBPE
 
 
 def clip_merges() -> list[tuple[str, str]]:

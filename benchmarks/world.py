@@ -16,8 +16,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from vlcourse.data.splits import hash64
 from vlcourse.data.world import World, render_batch, sample_arrays
+from vlcourse.data.world.words import hash64
 
 
 def rate(job: Callable[[int], int], repeats: int) -> tuple[float, float]:

@@ -7,20 +7,24 @@ from pathlib import Path
 import torch
 from matplotlib import pyplot as plt
 
-from vlcourse import evals, tokenizers, zoo
+from vlcourse import tokenizers, zoo
 from vlcourse.data import world
+from vlcourse.evals import clip as clip_evals
 from vlcourse.teach import show
 
 
 def main() -> None:
     """Six pictures, six captions, and what the shipped CLIP makes of each pair."""
     show.style()
-    model, tokenizer = evals.as_clip(zoo.load("clip-toy")), tokenizers.toy()
+    model, tokenizer = clip_evals.as_clip(zoo.load("clip-toy")), tokenizers.toy()
     scenes = world.two_object_scenes(6, seed=21)
     captions = [str(caption) for caption in world.two_object_set(6, seed=21)[1]]
     size = model.config.image.image_size
     images = torch.stack([scene.render(size) for scene in scenes])
-    cosine = evals.embed_texts(model, tokenizer, captions) @ evals.embed_images(model, images).T
+    cosine = (
+        clip_evals.embed_texts(model, tokenizer, captions)
+        @ clip_evals.embed_images(model, images).T
+    )
 
     figure, axis = plt.subplots(figsize=(13, 5.2), layout="constrained")
     axis.imshow(cosine, cmap="viridis", vmin=-0.5, vmax=1)

@@ -57,13 +57,15 @@ from collections import Counter
 
 import torch
 
-from vlcourse import metrics, tokenizers
-from vlcourse.data import hub, world
-from vlcourse.data.batch import Collate
-from vlcourse.data.facts import CLEARLY, Relation, holds
+from vlcourse import tokenizers
+from vlcourse.data import sources, world
+from vlcourse.data.collate.pictures import Collate
+from vlcourse.data.world.facts import CLEARLY, Relation, holds
+from vlcourse.evals import metrics
 from vlcourse.recipes import RECIPES
-from vlcourse.teach import claims, figures_overview, show
+from vlcourse.teach import claims, show
 from vlcourse.teach.exercise import exercise
+from vlcourse.teach.overview import figures
 
 show.style()
 
@@ -71,7 +73,7 @@ show.style()
 # ## 1 · What is a foundation model?
 
 # %%
-figures_overview.paradigms()
+figures.paradigms()
 
 # %% [markdown]
 # Until about 2020, a task got its own data set, its own labels, its own model. A **foundation model** turns this round.
@@ -92,7 +94,7 @@ figures_overview.paradigms()
 # ## 2 · What does a multimodal one bridge?
 
 # %%
-figures_overview.bridge()
+figures.bridge()
 
 # %% [markdown]
 # A camera delivers numbers, 150,528 of them for a small colour picture. People speak in words. Between the two lies the
@@ -109,7 +111,7 @@ figures_overview.bridge()
 # ## 3 · Four stages
 
 # %%
-figures_overview.timeline()
+figures.timeline()
 
 # %% [markdown]
 # The stages sort systems by **how one tells them what to do**: not at all (the task is built in), by text, by points and
@@ -119,7 +121,7 @@ figures_overview.timeline()
 # ## 4 · The map of the course
 
 # %%
-figures_overview.course_map()
+figures.course_map()
 
 # %% [markdown]
 # Every lecture builds its system from scratch on one shared library, `vlcourse`. What you run here on two CPU cores
@@ -309,7 +311,7 @@ show.bars(shares, chance=0.5, ylabel="caption preferred to foil (%)", title="A b
 # ### Splits: what is tested, and is it fair?
 
 # %%
-figures_overview.splits()
+figures.splits()
 
 # %% [markdown]
 # Eight colours and six shapes are 48 classes. For eight of them (framed), training shows the colour and the shape, but never
@@ -366,7 +368,7 @@ show.grid(pictures, [kind or "as in training" for _, kind in shifts], columns=4,
 # ### From scenes to batches
 #
 # To the models, our world is a data set like any other: a list of samples, and a function that makes a batch of some of
-# them. Photos come in the same form, from `vlcourse.data.hub.open_source`.
+# them. Photos come in the same form, from `vlcourse.data.sources.images.open_source`.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -387,7 +389,7 @@ from datasets import disable_progress_bars
 disable_progress_bars()
 with tempfile.TemporaryDirectory() as folder:
     world.World("test", n=64).to_hf().to_parquet(f"{folder}/scenes.parquet")
-    photos = hub.open_source(f"{folder}/scenes.parquet", split="train")
+    photos = sources.open_source(f"{folder}/scenes.parquet", split="train")
     again = photos[7]
 print(len(photos), "samples;", again["id"], tuple(again["image"].shape), again["caption"])
 assert torch.equal(again["image"], world.World("test", n=64)[7]["image"])
@@ -433,7 +435,7 @@ show.source(claims.get("clip.zero_shot").rule)
 
 # %%
 weak = claims.Measurement(0.12, 0.10, 0.14, bootstrap=2000)  # made up
-figures_overview.verdicts(
+figures.verdicts(
     {
         "a guesser": claims.judge("clip.zero_shot", guesser),
         "a weak model\n(made up)": claims.judge("clip.zero_shot", weak),

@@ -72,26 +72,21 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
-from vlcourse import clip_merges, evals, losses, metrics, paths, probe, tokenizers, weights, zoo
-from vlcourse.data import hub, world
-from vlcourse.data.batch import normalise
+from vlcourse import losses, paths, tokenizers, weights, zoo
+from vlcourse.data import sources, world
+from vlcourse.data.collate.pictures import normalise
 from vlcourse.engine import TrainConfig, fit
+from vlcourse.engine.recompute import blocks, recompute_blocks
+from vlcourse.evals import clip as clip_evals
+from vlcourse.evals import metrics, probe
 from vlcourse.models.clip import CLIP, PRESETS, CLIPConfig, TextConfig, TextTower
 from vlcourse.models.resnet import AttentionPool, Bottleneck, ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
 from vlcourse.recipes import PAPER_RUNS, RECIPES
-from vlcourse.recompute import blocks, recompute_blocks
-from vlcourse.teach import (
-    claims,
-    figures_clip,
-    figures_clip_towers,
-    is_quick,
-    plots_claims,
-    plots_clip,
-    quick,
-    show,
-)
+from vlcourse.teach import claims, is_quick, quick, show
+from vlcourse.teach.clip import figures, figures_towers, plots
 from vlcourse.teach.exercise import exercise
+from vlcourse.tokenizers import clip_merges
 
 show.style()
 tokenizer = tokenizers.toy()
@@ -104,7 +99,7 @@ tokenizer = tokenizers.toy()
 # %%
 scene = world.two_object_scenes(1, seed=3)[0]
 picture, first = scene.render(192), scene.objects[0]
-figures_clip.supervision(picture, f"{first.colour} {first.shape}", scene.captions()[0])
+figures.supervision(picture, f"{first.colour} {first.shape}", scene.captions()[0])
 
 # %% [markdown]
 # A **label** is one number out of a list that somebody fixed in advance. The second object, the
@@ -123,7 +118,7 @@ for caption in scene.captions()[:6]:
 # ### Where do enough sentences come from?
 
 # %%
-figures_clip.datasets()
+figures.datasets()
 
 # %% [markdown]
 # In 2021 there was a gap. Captions written on purpose (MS-COCO, Visual Genome) are good but few.
@@ -137,7 +132,7 @@ figures_clip.datasets()
 # ### Why match captions instead of writing them?
 
 # %%
-figures_clip.efficiency()
+figures.efficiency()
 
 # %% [markdown]
 # The first idea was to *predict* the caption, as VirTex does. It learns slowly, because
@@ -156,7 +151,7 @@ figures_clip.efficiency()
 # learning rate that suits it best, found with another seed.
 
 # %%
-plots_claims.stored("clip.efficiency")
+claims.stored("clip.efficiency")
 
 # %% [markdown]
 # The row is computed from the stored measurement: how many times fewer images, with an interval over the seeds, and a verdict
@@ -168,7 +163,7 @@ plots_claims.stored("clip.efficiency")
 
 # %%
 views = picture[:, :144, :144], picture[:, 40:184, 20:164]  # two crops of one picture
-figures_clip.positives(*views, picture, scene.captions()[0])
+figures.positives(*views, picture, scene.captions()[0])
 
 # %% [markdown]
 # | | SimCLR | MoCo | CLIP |
@@ -195,13 +190,13 @@ def one_object(colour, shape, size=64):
 
 table = [(colour, shape) for shape in world.SHAPES for colour in world.COLOURS]
 names, held_out = ([" ".join(pair) for pair in pairs] for pairs in (table, world.HELD_OUT))
-figures_clip.compositions([one_object(*pair) for pair in table], names, held_out, columns=8)
+figures.compositions([one_object(*pair) for pair in table], names, held_out, columns=8)
 
 # %% [markdown]
 # ## 2 · Two towers
 
 # %%
-figures_clip.towers()
+figures.towers()
 
 # %% [markdown]
 # Two networks, which never look at each other's input. Each ends in one feature vector,
@@ -216,7 +211,7 @@ figures_clip.towers()
 
 # %%
 small = scene.render(32)
-figures_clip.patches(small, patch=4)
+figures.patches(small, patch=4)
 
 # %% [markdown]
 # Flatten each patch $x_p \in \mathbb{R}^{3\cdot P\cdot P}$ and multiply it with one matrix
@@ -265,7 +260,7 @@ show.source(ViT.forward)
 # green is what CLIP changes.
 
 # %%
-figures_clip_towers.resnet()
+figures_towers.resnet()
 
 # %% [markdown]
 # 1. **Stem.** Three convolutions of 3×3 instead of one of 7×7, with two more non-linearities.
@@ -322,7 +317,7 @@ for kind, averaged in (("convolutions with stride", False), ("average pools", Tr
     change = [(v - views[0]).norm(dim=1) / views[0].norm(dim=1) for v in views]
     moved[kind] = [float(c.mean()) for c in change]
 assert max(moved["average pools"]) < max(moved["convolutions with stride"]) / 3
-figures_clip_towers.shift(moved)
+figures_towers.shift(moved)
 
 # %% [markdown]
 # Every 8 pixels, the product of the three strides, the change is zero (with the pools already at 4, since the mean of the last averages is the mean of
@@ -338,7 +333,7 @@ show.source(Bottleneck.forward)
 # decides: its query is the mean, its keys and values are all positions, the mean among them.
 
 # %%
-figures_clip_towers.attention_pool()
+figures_towers.attention_pool()
 
 # %%
 show.source(AttentionPool)
@@ -391,7 +386,7 @@ for count in range(len(tokenizer.merges) + 1):
         word_steps.append((count, symbols))
     if count % 23 == 0:
         lengths[count] = sum(len(shorter.encode(text)) for text in some) / len(some)
-figures_clip_towers.merging(word_steps, lengths)
+figures_towers.merging(word_steps, lengths)
 
 # %% [markdown]
 # A word that is frequent ends as one token; a rare one stays in pieces, and no text is ever unknown, because any byte is a token.
@@ -469,7 +464,7 @@ print(words)
 print("end of text has the largest id:", int(ids.max()) == tokenizer.end == ids.tolist()[-1])
 
 # %%
-figures_clip.causal(words)
+figures.causal(words)
 
 # %% [markdown]
 # The text tower is a Transformer with a **causal mask**: a token sees itself and what stands
@@ -570,10 +565,10 @@ pairs = [(colour, shape) for colour in ("red", "green") for shape in ("circle", 
 images = torch.stack([one_object(*pair, size) for pair in pairs])
 prompts = [world.class_prompt(*pair) for pair in pairs]
 before, after = (
-    evals.embed_texts(model, tokenizer, prompts) @ evals.embed_images(model, images).T
+    clip_evals.embed_texts(model, tokenizer, prompts) @ clip_evals.embed_images(model, images).T
     for model in (fresh, trained)
 )
-plots_clip.before_after(before, after, prompts)
+plots.before_after(before, after, prompts)
 
 # %% [markdown]
 # Training raises the diagonal above the rest of its row *and* of its column. Pairs that share
@@ -650,10 +645,10 @@ show.source(losses.itc)
 
 # %%
 many_images, many_captions = world.two_object_set(1024, size, seed=1)
-image_emb = evals.embed_images(trained, many_images)
-text_emb = evals.embed_texts(trained, tokenizer, many_captions)
+image_emb = clip_evals.embed_images(trained, many_images)
+text_emb = clip_evals.embed_texts(trained, tokenizer, many_captions)
 similarity = image_emb @ text_emb.T  # (1024, 1024), row = image
-plots_clip.temperature(similarity[:256, :256], learned=trained.scale().item())
+plots.temperature(similarity[:256, :256], learned=trained.scale().item())
 
 # %% [markdown]
 # - *Too small a scale*: all negatives push alike, easy ones included, and the loss cannot fall.
@@ -689,10 +684,13 @@ recalls = {}
 for candidates in (2, 4, 16, 64, 256, 1024):
     hits = recall_among(similarity.T, candidates)  # text → image
     recalls[candidates] = (hits.mean().item(), *metrics.bootstrap_interval(hits))
-raw = evals.embed_images(fresh, many_images), evals.embed_texts(fresh, tokenizer, many_captions)
+raw = (
+    clip_evals.embed_images(fresh, many_images),
+    clip_evals.embed_texts(fresh, tokenizer, many_captions),
+)
 chance = {n: itc_loss(raw[0][:n], raw[1][:n], 1 / 0.07).item() for n in (2, 8, 32, 128, 512)}
 assert all(abs(loss - math.log(n)) < 0.6 for n, loss in chance.items())
-plots_clip.batch_size(chance, recalls)
+plots.batch_size(chance, recalls)
 
 # %% [markdown]
 # Left: the untrained model pays $\log N$, and a little more, because its opinions are random but not equal. Right: one and
@@ -708,7 +706,7 @@ plots_clip.batch_size(chance, recalls)
 # classifier that is exactly the same. Here it is not, because the loss of a pair depends on the other pairs:
 
 # %%
-figures_clip.accumulation()
+figures.accumulation()
 
 
 # %%
@@ -767,7 +765,7 @@ def gather_rows(local, received, rank):
 # do: as columns they are negatives in the losses of *other* ranks.
 
 # %%
-figures_clip_towers.gather()
+figures_towers.gather()
 
 # %% [markdown]
 # So the backward pass of the gather adds up what all ranks feel for my rows, a *reduce-scatter*. Four ranks with 64 pairs each,
@@ -883,13 +881,13 @@ def zero_shot_classifier(prompts):
 # %%
 def classifier(model, names, templates):
     texts = [template.format(name) for name in names for template in templates]
-    prompts = evals.embed_texts(model, tokenizer, texts)  # (C·K, D)
+    prompts = clip_evals.embed_texts(model, tokenizer, texts)  # (C·K, D)
     return zero_shot_classifier(prompts.view(len(names), len(templates), -1))
 
 
-class_names = evals.world_class_names()  # "a red circle", …
+class_names = clip_evals.world_class_names()  # "a red circle", …
 weights_of_classes = classifier(trained, class_names, world.TEMPLATES)  # (48, D)
-expected = evals.classifier(trained, tokenizer, class_names, world.TEMPLATES)
+expected = clip_evals.classifier(trained, tokenizer, class_names, world.TEMPLATES)
 assert torch.allclose(weights_of_classes, expected, atol=1e-5)
 
 # %% [markdown]
@@ -897,11 +895,11 @@ assert torch.allclose(weights_of_classes, expected, atol=1e-5)
 
 # %%
 new_images, new_labels = world.single_object_set("heldout", 512, size)
-unit_images = evals.embed_images(trained, new_images)
+unit_images = clip_evals.embed_images(trained, new_images)
 probability = (trained.scale().item() * unit_images @ weights_of_classes.T).softmax(dim=-1)
 shown = [int((new_labels == c).nonzero()[0]) for c in new_labels.unique()[:3]]
 short = [" ".join(pair) for pair in world.CLASSES]
-plots_clip.best_classes(new_images[shown], probability[shown], short)
+plots.best_classes(new_images[shown], probability[shown], short)
 
 # %% [markdown]
 # And measured, with 95 % bootstrap intervals over the test pictures, for three ways to write the
@@ -916,12 +914,12 @@ ways = {
 results = {"seen compositions": {}, "held-out compositions": {}}
 for group, split in zip(results, ("test", "heldout"), strict=True):
     test_images, labels = world.single_object_set(split, 512, size)
-    features = evals.embed_images(trained, test_images)
+    features = clip_evals.embed_images(trained, test_images)
     for way, (class_texts, templates) in ways.items():
         predicted = (features @ classifier(trained, class_texts, templates).T).argmax(dim=-1)
         hits = (predicted == labels).float()
         results[group][way] = (hits.mean().item(), *metrics.bootstrap_interval(hits))
-plots_clip.groups(results, chance=1 / 48, ylabel="accuracy among 48 classes (%)")
+plots.groups(results, chance=1 / 48, ylabel="accuracy among 48 classes (%)")
 
 # %%
 accuracy, low, high = results["held-out compositions"][f"{len(world.TEMPLATES)} templates"]
@@ -960,7 +958,7 @@ show.bars(dict(sorted(by_class.items(), key=lambda item: item[1])), title="held-
 # In full, on 3,000 toy pictures and on photos, the same pictures for each way of asking:
 
 # %%
-plots_claims.stored("clip.prompts")
+claims.stored("clip.prompts")
 
 # %% [markdown]
 # A prompt can help in two ways: it settles what an ambiguous word means, or it only looks more like the texts of the training. In our two
@@ -999,7 +997,7 @@ assert fitted.accuracy > 0.9
 # The experiment in full, on the 40 seen classes, has a third arm: the same tower, trained from nothing on the same labels.
 
 # %%
-plots_claims.stored("clip.linear_probe")
+claims.stored("clip.linear_probe")
 
 # %% [markdown]
 # Mind what is compared. The probe's features come from hundreds of thousands of captioned scenes of the same world, the third arm has
@@ -1016,7 +1014,7 @@ plots_claims.stored("clip.linear_probe")
 # unknown backgrounds, sizes outside of the training's, noise.
 
 # %%
-plots_claims.stored("clip.robust")
+claims.stored("clip.robust")
 
 # %% [markdown]
 # Where both arms lose alike, the objective alone is not what makes CLIP robust, and the data must be. That is what Fang et al. 2022
@@ -1031,10 +1029,13 @@ plots_claims.stored("clip.robust")
 
 # %%
 gallery, captions = world.two_object_set(256, size, seed=0)
-sim = evals.embed_texts(trained, tokenizer, captions) @ evals.embed_images(trained, gallery).T
+sim = (
+    clip_evals.embed_texts(trained, tokenizer, captions)
+    @ clip_evals.embed_images(trained, gallery).T
+)
 queries = [3, 14, 15, 92]
 best = sim[queries].topk(6, dim=1).indices
-plots_clip.retrieval([captions[q] for q in queries], gallery, best, queries)
+plots.retrieval([captions[q] for q in queries], gallery, best, queries)
 
 # %% [markdown]
 # What comes next in rank is wrong in a sensible way: the right colours on the wrong objects, the right
@@ -1068,12 +1069,12 @@ for kind in world.FOILS:
 # %%
 scenes = world.two_object_scenes(300, seed=2)
 foil_images = torch.stack([s.render(size) for s in scenes])
-features = evals.embed_images(trained, foil_images)
+features = clip_evals.embed_images(trained, foil_images)
 foil_results = {}
 for kind in world.FOILS:
     found = [(i, *pairs[i % len(pairs)]) for i, s in enumerate(scenes) if (pairs := s.foils(kind))]
     index, true, false = zip(*found, strict=True)
-    text = [evals.embed_texts(trained, tokenizer, side) for side in (true, false)]
+    text = [clip_evals.embed_texts(trained, tokenizer, side) for side in (true, false)]
     good, bad = ((features[list(index)] * side).sum(dim=-1) for side in text)
     hits = (good > bad).float()
     value, (low, high) = hits.mean().item(), metrics.bootstrap_interval(hits)
@@ -1082,7 +1083,7 @@ for kind in world.FOILS:
         "above chance" if low > 0.5 else "not told from chance" if high >= 0.5 else "below chance"
     )
     print(f"{kind:18} {value:.1%} ({low:.1%} to {high:.1%}), {len(hits)} pictures: {said}")
-plots_clip.groups(foil_results, chance=0.5, ylabel="true caption preferred (%)")
+plots.groups(foil_results, chance=0.5, ylabel="true caption preferred (%)")
 
 # %% [markdown]
 # Compare the bars by what the change destroys. A *replaced attribute* changes the **set of words**:
@@ -1093,7 +1094,7 @@ plots_clip.groups(foil_results, chance=0.5, ylabel="true caption preferred (%)")
 # the foil is always "three", so a word alone decides. The claim leaves it out.)
 
 # %%
-plots_claims.stored("clip.limits")
+claims.stored("clip.limits")
 
 # %% [markdown]
 # Large models show the same weakness (Yuksekgonul et al. 2023, "When and why
@@ -1114,7 +1115,7 @@ plots_claims.stored("clip.limits")
 # %%
 cifar, photos = RECIPES["clip-cifar"], None
 if folder := paths.find_data(cifar.data.source):
-    photos = hub.open_source(folder, split="test", limit=1000)
+    photos = sources.open_source(folder, split="test", limit=1000)
 else:
     print("CIFAR-10 is not on this machine, so this section is skipped.")
     print("With the photos in a folder: vlcourse train clip-cifar data.source=FOLDER")
@@ -1122,7 +1123,7 @@ else:
 # %%
 if photos is not None:
     photo_model = zoo.load("clip-cifar")
-    hits = evals.labelled_details(photo_model, cifar.tokenizer(), photos, cifar.data.templates)
+    hits = clip_evals.labelled_details(photo_model, cifar.tokenizer(), photos, cifar.data.templates)
     low, high = metrics.bootstrap_interval(hits)
     print(
         f"{len(hits)} test photos: {hits.mean():.1%} right ({low:.1%} to {high:.1%}), chance 10 %"
@@ -1141,7 +1142,7 @@ figure
 # Now with true zero-shot transfer: the same recipe once more, without any photo or caption of two classes, which are then among the ten answers.
 
 # %%
-plots_claims.stored("clip.real")
+claims.stored("clip.real")
 
 # %% [markdown]
 # What can be expected for a class that was left out? Its *name* was never in a caption, so that for the text tower it is a
@@ -1159,7 +1160,7 @@ plots_claims.stored("clip.real")
 # model = weights.from_hf("openai/clip-vit-base-patch32")         # transformers' layout, about 600 MB
 # model = weights.from_openai("ViT-B-32.safetensors")             # OpenAI's and open_clip's layout
 # tokenizer = tokenizers.clip()                                   # needs the file of CLIP's merges
-# embedding = evals.embed_texts(model, tokenizer, ["a photo of a cat"])
+# embedding = clip_evals.embed_texts(model, tokenizer, ["a photo of a cat"])
 # ```
 #
 # Offline, we send our own model through OpenAI's layout and back:
@@ -1186,7 +1187,7 @@ except weights.WeightsError as error:
 # %%
 wrong = weights.from_openai(theirs, activation="quick_gelu", **heads)  # ours wants "gelu"
 for said, model in (("right", back), ("wrong", wrong)):
-    emb = evals.embed_texts(model, tokenizer, many_captions[:256])
+    emb = clip_evals.embed_texts(model, tokenizer, many_captions[:256])
     cosine = (emb * text_emb[:256]).sum(dim=-1)
     print(f"{said} GELU: cosine with the model's own text embeddings {cosine.min():.4f} at least")
 
@@ -1202,7 +1203,7 @@ for said, model in (("right", back), ("wrong", wrong)):
 ticks = torch.linspace(0, 6.28, 16)
 wave = torch.cat([torch.zeros(1), (ticks.sin()[:, None] * ticks.cos()).flatten()])[:, None]
 grids = [wave[1:, 0].view(16, 16), resize_positions(wave, grid=24)[1:, 0].view(24, 24)]
-figures_clip_towers.positions(grids, ("224 px: 16×16", "336 px: 24×24, bicubic"))
+figures_towers.positions(grids, ("224 px: 16×16", "336 px: 24×24, bicubic"))
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1230,7 +1231,7 @@ print(
 # A picture of noise is turned into an image step by step; at each step the text says where to go. CLIP is the part that reads.
 
 # %%
-figures_clip_towers.stable_diffusion()
+figures_towers.stable_diffusion()
 
 # %% [markdown]
 # Stable Diffusion 1 (August 2022) takes the **text tower of CLIP ViT-L/14, frozen**, and none of the rest. Not the text's one embedding

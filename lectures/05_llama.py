@@ -70,29 +70,23 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vlcourse import evals_text, llama_tokenizer, metrics, sampling, weights, zoo
-from vlcourse.cache import LayerCache
-from vlcourse.data import cleaning, cleaning_pages
+from vlcourse import weights, zoo
+from vlcourse.data.collate.text import IGNORED, TextCollate
 from vlcourse.data.corpus import Corpus, ask, sentences, topic
-from vlcourse.data.text import IGNORED, TextCollate
 from vlcourse.engine import fit
-from vlcourse.generate import generate
-from vlcourse.layers import MLP, Attention, RMSNorm, SwiGLU
+from vlcourse.evals import metrics, reading
+from vlcourse.generate import generate, sampling
+from vlcourse.layers.attention import Attention
+from vlcourse.layers.block import MLP, RMSNorm, SwiGLU
+from vlcourse.layers.cache import LayerCache
+from vlcourse.layers.rotary import rotate, rotations
 from vlcourse.models.llama import PRESETS, LLaMA, LLaMABlock, LLaMAConfig
 from vlcourse.recipes import RECIPES
-from vlcourse.rotary import rotate, rotations
-from vlcourse.sentence_pieces import train_sentence_bpe
-from vlcourse.teach import (
-    claims,
-    figures_llama,
-    figures_llama_parts,
-    is_quick,
-    plots_claims,
-    plots_llama,
-    quick,
-    show,
-)
+from vlcourse.teach import claims, is_quick, quick, show
 from vlcourse.teach.exercise import exercise
+from vlcourse.teach.llama import cleaning, cleaning_pages, figures, figures_parts, plots
+from vlcourse.tokenizers import sentence_bpe
+from vlcourse.tokenizers.sentence_training import train_sentence_bpe
 
 show.style()
 
@@ -109,7 +103,7 @@ show.style()
 # data and compute, and built larger and larger models.
 
 # %%
-figures_llama.models()
+figures.models()
 
 # %% [markdown]
 # Look at the orange-red dots. GPT-3, Gopher and PaLM have hundreds of billions of parameters and read few tokens a parameter (paper: table 2 for LLaMA; the others
@@ -134,7 +128,7 @@ figures_llama.models()
 # ### The mixture
 
 # %%
-figures_llama.mixture()
+figures.mixture()
 
 # %% [markdown]
 # (Table 1 of the paper.) Two thirds are CommonCrawl, a public copy of the web. C4 is web text, too, but cleaned by others in another way: the authors saw that
@@ -147,7 +141,7 @@ figures_llama.mixture()
 # ### Cleaning: a small CCNet
 
 # %%
-figures_llama.pipeline()
+figures.pipeline()
 
 # %% [markdown]
 # Most of the raw web is not text that one would want to read: menus, cookie notices, word lists for search machines, pages in all languages. We build the
@@ -235,7 +229,7 @@ counts = {
     name: Counter(line.kind for page in pages for line in page.lines)
     for name, pages in stages.items()
 }
-plots_llama.cleaning(counts)
+plots.cleaning(counts)
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -257,7 +251,7 @@ for page in english:
     kinds = Counter(line.kind for line in page.lines if line.kind != "boilerplate")
     if kinds:
         by_kind[kinds.most_common(1)[0][0]].append(reference.perplexity(page.text))
-plots_llama.perplexities(by_kind, limit)
+plots.perplexities(by_kind, limit)
 
 # %% [markdown]
 # To the reference, text about another topic is as strange as scrambled words. A quality filter has a *taste*: it keeps what resembles its reference. With Wikipedia as
@@ -298,7 +292,7 @@ special = [piece for piece in learned if piece.kind != "normal"]
 normal = [piece for piece in learned if piece.kind == "normal"]
 characters = [piece for piece in normal if len(piece.text) == 1]
 for count in range(0, len(merges) + 1, 25):
-    smaller = llama_tokenizer.FastSentenceBPE([*special, *normal[:count], *characters])
+    smaller = sentence_bpe.FastSentenceBPE([*special, *normal[:count], *characters])
     tokens = sum(len(smaller.encode(text)) for text in few)
     rate = sum(map(len, few)) / tokens
     sizes.append({"size": smaller.vocab_size, "characters a token": rate})
@@ -352,7 +346,7 @@ def encode_bpe(text, scores):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-tokenizer = llama_tokenizer.toy()
+tokenizer = sentence_bpe.toy()
 scores = {piece.text: piece.score for piece in tokenizer.pieces if piece.kind == "normal"}
 for text in ("a small red circle", "circles", "红 circle", "¡olé!", "2023"):
     mine = encode_bpe(text, scores)
@@ -365,14 +359,14 @@ print(
 )
 
 # %% [markdown]
-# (The tokenizer of the published LLaMA is a file: `llama_tokenizer.FastSentenceBPE.from_model("tokenizer.model")` reads it, when you have one.)
+# (The tokenizer of the published LLaMA is a file: `tokenizers.llama("tokenizer.model")` reads it, when you have one.)
 #
 # ## 4 · Three changes to the Transformer
 #
 # LLaMA's blocks are the Transformer's, with three changes that others had found to help. Each has its own subsection and its own exercise.
 
 # %%
-figures_llama.blocks()
+figures.blocks()
 
 # %% [markdown]
 # ### Change 1: the norm stands before, and does less
@@ -442,7 +436,7 @@ if not is_quick():
     assert (
         trained["LayerNorm after the sum (2017)"][1] > trained["RMSNorm in the branch (LLaMA)"][1]
     )
-figures_llama_parts.stability(trained, rates, ignorant)
+figures_parts.stability(trained, rates, ignorant)
 
 # %% [markdown]
 # At a small learning rate the place does not matter. At a tenfold one the old block does not even learn how frequent each token is (the black line), while
@@ -487,7 +481,7 @@ print("in float32:", [round(v, 4) for v in rms_norm(x, torch.ones(4).half(), 1e-
 # %%
 torch.manual_seed(0)
 points, ones = torch.randn(60, 2), torch.ones(2)
-figures_llama_parts.norms(points, F.layer_norm(points, (2,)), rms_norm(points, ones, 1e-6))
+figures_parts.norms(points, F.layer_norm(points, (2,)), rms_norm(points, ones, 1e-6))
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -544,7 +538,7 @@ show.source(RMSNorm.forward)
 # ### Change 2: a gate in the MLP
 
 # %%
-figures_llama_parts.activations()
+figures_parts.activations()
 
 # %% [markdown]
 # In an MLP a neuron looks in one direction $w_1$ and passes on what exceeds a threshold. The three curves hardly differ; the step from ReLU to SiLU is not the point. The point is the
@@ -579,7 +573,7 @@ print(sum(p.numel() for p in layer.parameters()), "weights: three matrices of 8 
 # (The slides say that it *grows*, to "34d/3": the fraction lost its bar.)
 
 # %%
-figures_llama_parts.two_thirds()
+figures_parts.two_thirds()
 
 # %% [markdown]
 # The official code rounds $\lfloor 8d/3 \rfloor$ up to a multiple of 256, which suits the hardware:
@@ -632,7 +626,7 @@ losses_of = {
     target: {n: learn(layer, f, quick(400, 20)) for n, layer in layers_to_compare().items()}
     for target, f in targets.items()
 }
-figures_llama_parts.learned(losses_of)
+figures_parts.learned(losses_of)
 
 # %% [markdown]
 # A gate multiplies, so it learns products with ease; a kink it must patch together, and there ReLU, which *is* a kink, wins by far. No layer is better at everything. That
@@ -651,7 +645,7 @@ figures_llama_parts.learned(losses_of)
 # \begin{pmatrix} x_{2j} \\ x_{2j+1} \end{pmatrix}$$
 
 # %%
-figures_llama_parts.rotation()
+figures_parts.rotation()
 
 # %% [markdown]
 # A head of 8 channels, and $\theta = 10{,}000$: like the hands of a clock, the first pair turns fast and the last hardly at all. Why does this give *relative* positions? Write a pair as a
@@ -702,7 +696,7 @@ assert torch.allclose(rope(x, at, 10_000.0), rotate(x, rotations(at, 8)), atol=1
 length = 40
 added = 0.5 * torch.randn(length, 64, generator=generator)
 turned_q, turned_k = (rope(v.expand(length, 64), torch.arange(length), 1e4) for v in (q, k))
-figures_llama_parts.relative(
+figures_parts.relative(
     {
         "positions added": (q + added) @ (k + added).T,
         "positions as rotations": turned_q @ turned_k.T,
@@ -720,7 +714,7 @@ show.source(rotate)
 # **Longer texts for free?** The slides say that RoPE supports longer contexts. The formula exists for any $m$, yes. But look at how far each pair turns within LLaMA's context of 2,048 tokens:
 
 # %%
-figures_llama_parts.wavelengths()
+figures_parts.wavelengths()
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -869,7 +863,7 @@ with torch.no_grad():
     )
     ids = torch.tensor([tokenizer.encode(so_far, bos=True)])
     logits = writer(ids)[0, -1]
-plots_llama.sampling(logits, [tokenizer.piece(i).lstrip("▁") or "▁" for i in range(len(logits))])
+plots.sampling(logits, [tokenizer.piece(i).lstrip("▁") or "▁" for i in range(len(logits))])
 
 # %% [markdown]
 # - **Temperature** divides the logits: $P(i) \propto e^{z_i / T}$. Below 1 the rich get richer, above 1 the tail grows; $T \to 0$ is greedy.
@@ -946,7 +940,7 @@ if not is_quick():
 # To write token 500, must the model read the 499 before it again? Under the causal mask no: what stands before is not changed by what comes after. **Keys and values of the past stay as they are.** Keep them.
 
 # %%
-figures_llama.cache()
+figures.cache()
 
 # %% [markdown]
 # A `LayerCache` has room for the whole text; `cache.length` says how many positions are filled,
@@ -1015,7 +1009,7 @@ with torch.inference_mode():
             tries["with a cache"].append(time.perf_counter() - middle)
         for way, found in tries.items():
             seconds[way].append(sorted(found)[len(found) // 2])
-plots_llama.decoding(seconds, lengths)
+plots.decoding(seconds, lengths)
 
 # %%
 ratio = [a / b for a, b in zip(*seconds.values(), strict=True)]
@@ -1027,7 +1021,7 @@ assert ratio[-1] > 3
 # The experiment in full, with a small model, so that long texts can be had without the cache too:
 
 # %%
-plots_claims.stored("llama.cache")
+claims.stored("llama.cache")
 
 # %% [markdown]
 # What limits a cached step? Each token needs **all weights once**: 2 bytes read for 2 FLOPs in bf16. Processors can compute hundreds of FLOPs in the time in which they read a byte, so that decoding one text waits for memory, not for arithmetic. That is why many texts are
@@ -1076,13 +1070,13 @@ for question in sample["questions"][:6]:
 # Each kind of question, with what a blind player gets who gives the most frequent answer of the kind, and a 95 % bootstrap interval:
 
 # %%
-asked = evals_text.comprehension_set("heldout", scenes=quick(120, 10))
+asked = reading.comprehension_set("heldout", scenes=quick(120, 10))
 blind = {}
 for kind in dict.fromkeys(question.kind for _, question, _ in asked):
     answers = Counter(question.answer for _, question, _ in asked if question.kind == kind)
     blind[kind] = answers.most_common(1)[0][1] / answers.total()
 answers_only = TextCollate(tokenizer, context=512, end=False)
-details = evals_text.comprehension_details(reader, answers_only, "heldout", quick(120, 10))
+details = reading.comprehension_details(reader, answers_only, "heldout", quick(120, 10))
 for kind, hits in details.items():
     low, high = metrics.bootstrap_interval(hits)
     print(f"{kind:11} {hits.mean():6.1%} ({low:.1%} to {high:.1%})   blind {blind[kind]:.0%}")
@@ -1119,7 +1113,7 @@ for name, first in stages.items():
 # Right after *things*, they are learned within 300 steps. (Why? We can only guess: who has learned to do with one word, and does well with it, is hard to move.)
 
 # %%
-plots_llama.emergence(zoo.log("llm-toy"), blind, stages)
+plots.emergence(zoo.log("llm-toy"), blind, stages)
 
 # %% [markdown]
 # Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the same with two words at once, then the partner of a pair, then which of the two is above. (In the last stage the thin line jumps, because batches of long and of short texts take turns, and among the short ones are the stories and retellings, whose words nobody can foresee.) Such jumps are known
@@ -1130,7 +1124,7 @@ plots_llama.emergence(zoo.log("llm-toy"), blind, stages)
 
 # %%
 parts_of = defaultdict(list)
-verdicts = evals_text.answers_right(reader, answers_only, [parts for _, _, parts in asked])
+verdicts = reading.answers_right(reader, answers_only, [parts for _, _, parts in asked])
 for (scene, question, _), hit in zip(asked, verdicts.tolist(), strict=True):
     parts_of[topic(question, scene)].append(hit)
 for name, hits in parts_of.items():
@@ -1176,9 +1170,7 @@ with torch.inference_mode():
                     bool(best[row, place] == batch["targets"][row, place])
                 )
 right = [100 * sum(h) / len(h) if (h := hits_at[i]) else math.nan for i in range(max(hits_at) + 1)]
-figures_llama_parts.by_position(
-    {"tokens of answers": right}, bin_, longest, "answer tokens right (%)"
-)
+figures_parts.by_position({"tokens of answers": right}, bin_, longest, "answer tokens right (%)")
 
 # %% [markdown]
 # Left of the line the questions stand at distances from the description that occurred in training. Right of it the questions are no harder (the hardest come up first), but the description is farther away than ever before. The score still depends on the distance alone;
@@ -1224,7 +1216,7 @@ for size in (130e9, 65.2e9, 32.5e9, 13.0e9):
 
 # %%
 served = torch.logspace(9, 14, 60)
-plots_llama.isoloss(same_quality, served)
+plots.isoloss(same_quality, served)
 
 # %% [markdown]
 # At the left edge training is all there is. The dearest model is the largest, the smallest is not the cheapest, and a size in the middle wins. (With these constants the middle lies at more tokens than the rule of 20 says, which comes from the other
@@ -1234,7 +1226,7 @@ plots_llama.isoloss(same_quality, served)
 # Our own experiment: three sizes, trained on the toy corpus for the same training compute and for longer; loss against training compute, and against the compute of use.
 
 # %%
-plots_claims.stored("llama.inference_budget")
+claims.stored("llama.inference_budget")
 
 # %% [markdown]
 # Left: each size has its own best range; a small model learns quickest at first and then stays where its capacity ends. Right: where the last loss of a smaller model is not above the biggest one's, it is as good at every use, for a fraction of the cost. The same training compute was
@@ -1279,7 +1271,7 @@ for name, (hours, mfu) in used.items():
     )
 
 # %%
-plots_llama.utilisation({f"LLaMA-{name}": row for name, row in used.items()})
+plots.utilisation({f"LLaMA-{name}": row for name, row in used.items()})
 
 # %% [markdown]
 # ## 12 · What came of it
@@ -1287,14 +1279,14 @@ plots_llama.utilisation({f"LLaMA-{name}": row for name, row in used.items()})
 # Zero-shot accuracy on eight benchmarks of common sense and reading (table 3 of the paper). GPT-3's crosses beside the green diamonds of a model with a thirteenth of its parameters:
 
 # %%
-plots_llama.zero_shot()
+plots.zero_shot()
 
 # %%
 # NBVAL_CHECK_OUTPUT
-gpt3, ours13 = (plots_llama.ZERO_SHOT[name] for name in ("GPT-3 175B", "LLaMA-13B"))
+gpt3, ours13 = (plots.ZERO_SHOT[name] for name in ("GPT-3 175B", "LLaMA-13B"))
 better = [
     benchmark
-    for benchmark, a, b in zip(plots_llama.BENCHMARKS, gpt3, ours13, strict=True)
+    for benchmark, a, b in zip(plots.BENCHMARKS, gpt3, ours13, strict=True)
     if a is not None and b > a
 ]
 compared = sum(a is not None for a in gpt3)
@@ -1318,7 +1310,7 @@ for row in claims.ledger_rows(["llama.architecture", "llama.inference_budget", "
     print(row)
 
 # %%
-plots_claims.stored("llama.architecture")
+claims.stored("llama.architecture")
 
 # %% [markdown]
 # The condition of each rule was written before its experiment was run; the lengths of text in `llama.cache`, and the words in which `llama.inference_budget` gives its reason, were chosen after trial runs. The arms of the first have the same number of parameters, the same data, the same steps, and each the learning rate that suits it best. A difference at toy scale says that the effect

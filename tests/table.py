@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlcourse.cache import Started
+from vlcourse.layers.cache import Started
 
 
 class Table(nn.Module):

@@ -88,7 +88,7 @@ def test_recipe_help_shows_every_field_with_its_value(capsys: pytest.CaptureFixt
 def test_train_passes_on_what_was_typed(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vlcourse import engine
+    from vlcourse import recipes
 
     calls = []
 
@@ -96,7 +96,7 @@ def test_train_passes_on_what_was_typed(
         calls.append((recipe.name, recipe.train.steps, recipe.train.lr, out, resume))
         return SimpleNamespace(metrics={"recall": 0.25})
 
-    monkeypatch.setattr(engine, "train_recipe", record)
+    monkeypatch.setattr(recipes, "train_recipe", record)
     assert cli.main(["train", "clip-toy", "train.steps=3", *words, "train.lr=1e-4"]) == 0
     out, resume = (Path("there"), False) if words else (None, True)
     assert calls == [("clip-toy", 3, 1e-4, out, resume)]
@@ -135,7 +135,7 @@ def test_claims(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
     ran, rewritten = [], []
     monkeypatch.setattr(claims, "run", ran.append)
-    monkeypatch.setattr("vlcourse.teach.readme.rewrite", lambda: rewritten.append(True))
+    monkeypatch.setattr("vlcourse.teach.notebooks.readme.rewrite", lambda: rewritten.append(True))
     assert "'clip.zero_shot'" in refused(capsys, "claims", "clip.zeroshot")
     assert cli.main(["claims", "--show"]) == 0
     assert "`clip.zero_shot`" in capsys.readouterr().out
@@ -145,7 +145,7 @@ def test_claims(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 
 def test_build(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from vlcourse.teach import build
+    from vlcourse.teach.notebooks import build
 
     calls = []
     monkeypatch.setattr(build, "build", lambda names, force: calls.append((names, force)))
@@ -201,7 +201,7 @@ def broken(error: BaseException) -> Any:
 def test_errors_of_the_user_are_sentences_and_bugs_are_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from vlcourse.teach import build
+    from vlcourse.teach.notebooks import build
 
     sentences: list[tuple[Exception, str]] = [
         (build.BuildError("01_clip: cell 3 fails"), "01_clip: cell 3 fails"),

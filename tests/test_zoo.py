@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vlcourse import engine, zoo
-from vlcourse.checkpoint import CheckpointError
+from vlcourse import engine, recipes, zoo
+from vlcourse.engine.checkpoint import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class TinyRecipe:
     name: str = "tiny-toy"
     doc: str = "A test."
     width: int = 8
+    parts: tuple[recipes.Part, ...] = ()
     train: engine.TrainConfig = field(default_factory=lambda: tiny.config(steps=4))
 
     def build_model(self) -> nn.Module:
@@ -59,7 +60,7 @@ def test_missing_weights_are_trained_once(data: Path, monkeypatch: pytest.Monkey
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(engine, "train_recipe", refuse)
+    monkeypatch.setattr(zoo, "train_recipe", refuse)
     again = zoo.load("tiny-toy")
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlcourse import engine, losses, parallel
+from vlcourse import engine, losses
+from vlcourse.engine import parallel
 
 
 class Block(nn.Module):

@@ -31,7 +31,7 @@ show.style()
 def is_true(fact, objects):
     """Is the fact true of the objects?"""
     ### BEGIN SOLUTION
-    from vlcourse.data.facts import holds
+    from vlcourse.data.world.facts import holds
 
     return holds(fact, objects)
     ### END SOLUTION

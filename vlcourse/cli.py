@@ -7,22 +7,21 @@ environment where torch does not, and at once where it does.
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from vlcourse import __version__, paths
+from vlcourse import VlcourseError, __version__, paths
+from vlcourse.names import no_such
 
 if TYPE_CHECKING:
     from vlcourse.recipes import Recipe
 
 
-class UsageError(ValueError):
+class UsageError(VlcourseError, ValueError):
     """A command that cannot be carried out as it was typed."""
 
 
@@ -135,7 +134,7 @@ def build_parser() -> Parser:
 
 def course(args: argparse.Namespace) -> None:
     need_lectures()
-    from vlcourse.teach import build
+    from vlcourse.teach.notebooks import build
 
     build.course(out=args.out)
 
@@ -170,9 +169,10 @@ def train(args: argparse.Namespace) -> None:
     if args.show_help:
         print_recipe(recipe)
         return
-    from vlcourse import engine, parallel
+    from vlcourse import recipes
+    from vlcourse.engine import parallel
 
-    result = engine.train_recipe(recipe, out=args.out, resume=not args.fresh)
+    result = recipes.train_recipe(recipe, out=args.out, resume=not args.fresh)
     parallel.finish()  # only here: after an error torchrun ends the other ranks
     if os.environ.get("RANK", "0") == "0":  # under torchrun, once
         print_metrics(result.metrics)
@@ -183,7 +183,8 @@ def evaluate(args: argparse.Namespace) -> None:
     if not args.words:
         raise UsageError("which recipe? vlcourse train --help lists them")
     recipe = find_recipe(args.words)
-    from vlcourse import checkpoint, zoo
+    from vlcourse import zoo
+    from vlcourse.engine import checkpoint
 
     if args.checkpoint is None:
         if recipe.model != find_recipe(args.words[:1]).model:
@@ -216,11 +217,11 @@ def claims(args: argparse.Namespace) -> None:
     known = [claim.id for claim in ledger.CLAIMS]
     for name in args.words:
         if name not in known:
-            raise UsageError(nearest("claim", name, known))
+            raise UsageError(no_such("claim", name, known))
     if not args.show:
         ledger.run(args.words or None)
         if paths.in_checkout():
-            from vlcourse.teach import readme
+            from vlcourse.teach.notebooks import readme
 
             readme.rewrite()
     else:
@@ -231,7 +232,7 @@ def grade(args: argparse.Namespace) -> None:
     """Run students' notebooks and print their exercise lines."""
     if not args.words:
         raise UsageError("which notebooks? vlcourse grade FILE ...")
-    from vlcourse.teach import grade as grader
+    from vlcourse.teach.notebooks import grade as grader
 
     for file in args.words:
         print(grader.grade([file])[0], flush=True)
@@ -239,7 +240,7 @@ def grade(args: argparse.Namespace) -> None:
 
 def build(args: argparse.Namespace) -> int:
     need_lectures()
-    from vlcourse.teach import build as builder
+    from vlcourse.teach.notebooks import build as builder
 
     names = args.words or None
     if not args.check:
@@ -264,13 +265,6 @@ def need_lectures() -> None:
         raise UsageError(f"the lectures are not here; clone {address} and run this inside it")
 
 
-def nearest(kind: str, name: str, known: Collection[str]) -> str:
-    """The sentence that refuses an unknown name."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-    return f"there is no {kind} {name!r}; {hint}"
-
-
 def find_recipe(words: list[str]) -> Recipe:
     """The recipe named by the first word, changed by the key=value words after it."""
     from vlcourse import overrides
@@ -278,7 +272,7 @@ def find_recipe(words: list[str]) -> Recipe:
 
     name, *changes = words
     if name not in RECIPES:
-        raise UsageError(nearest("recipe", name, RECIPES))
+        raise UsageError(no_such("recipe", name, RECIPES))
     return overrides.apply(RECIPES[name], changes)
 
 

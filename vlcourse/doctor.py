@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vlcourse import paths
+from vlcourse import VlcourseError, paths
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -69,7 +69,7 @@ class Finding:
         return f"{line}\n{'':20}-> {self.action}" if self.action else line
 
 
-class ProbeError(Exception):
+class ProbeError(VlcourseError):
     """A child process failed; the message is the last line of what it said."""
 
 

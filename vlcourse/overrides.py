@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 import inspect
 import textwrap
 import types
@@ -13,10 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from vlcourse import VlcourseError
+from vlcourse.names import nearest
+
 T = TypeVar("T")
 
 
-class OverrideError(ValueError):
+class OverrideError(VlcourseError, ValueError):
     """A key that does not exist, or a value of the wrong type."""
 
 
@@ -80,10 +82,10 @@ def _check_key(config: Any, key: str) -> None:
         raise OverrideError(f"{key!r} is a group of settings; set one of {', '.join(below)}")
     # A key without its group ("lr") is nearest to the keys that end in it.
     near = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
-    near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = near or [close for close in [nearest(key, known, 0.5)] if close]
     if not near:
         last = {name.split(".")[-1]: name for name in reversed(known)}
-        near = [last[n] for n in difflib.get_close_matches(key.split(".")[-1], last, n=1)]
+        near = [last[close] for close in [nearest(key.split(".")[-1], last, 0.6)] if close]
     hint = f"did you mean {near[0]!r}?" if near else "--help lists the keys"
     raise OverrideError(f"there is no setting {key!r}; {hint}")
 
@@ -131,8 +133,8 @@ def parse(annotation: Any, text: str) -> Any:
         for choice in arguments:
             if text == str(choice):
                 return choice
-        near = difflib.get_close_matches(text, [str(choice) for choice in arguments], n=1)
-        raise ValueError(f"did you mean {near[0]}?" if near else "")
+        near = nearest(text, [str(choice) for choice in arguments], 0.6)
+        raise ValueError(f"did you mean {near}?" if near else "")
     if origin is tuple:
         return _parse_tuple(arguments, text)
     if annotation is type(None):
@@ -153,6 +155,8 @@ def parse(annotation: Any, text: str) -> Any:
             raise ValueError from None
     if annotation in (str, Path):
         return annotation(text)
+    if dataclasses.is_dataclass(annotation):
+        return _parse_dataclass(annotation, text)
     raise ValueError(f"{_type_name(annotation)} cannot be set from the command line")
 
 
@@ -168,6 +172,17 @@ def _parse_int(text: str) -> int:
     if not value.is_integer():
         raise ValueError
     return int(value)
+
+
+def _parse_dataclass(kind: Any, text: str) -> Any:
+    """The fields of a small dataclass in their order, "a:b"; those left out have their defaults."""
+    hints, parts = get_type_hints(kind), text.split(":")
+    fields = dataclasses.fields(kind)
+    needed = sum(field.default is dataclasses.MISSING for field in fields)
+    if not needed <= len(parts) <= len(fields):
+        raise ValueError(f"write {':'.join(field.name for field in fields)}")
+    named = zip(fields, parts, strict=False)
+    return kind(**{field.name: parse(hints[field.name], part) for field, part in named})
 
 
 def _parse_tuple(kinds: tuple[Any, ...], text: str) -> tuple[Any, ...]:
@@ -201,6 +216,9 @@ def _show(value: Any) -> str:
     """A value as it would be typed."""
     if isinstance(value, tuple):
         return ",".join(_show(item) for item in value)
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return ":".join(_show(getattr(value, field.name)) for field in fields)
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

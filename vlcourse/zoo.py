@@ -7,7 +7,6 @@ loss and the evaluations along the training.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -21,11 +20,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlcourse import __version__, checkpoint, engine, paths
-from vlcourse.recipes import RECIPES, Recipe
+from vlcourse import VlcourseError, __version__, engine, paths
+from vlcourse.engine import checkpoint
+from vlcourse.files import write_json
+from vlcourse.names import no_such
+from vlcourse.recipes import RECIPES, Recipe, train_recipe
+from vlcourse.weights.state import to_cpu, weights_of, write_weights
 
 
-class ZooError(RuntimeError):
+class ZooError(VlcourseError, RuntimeError):
     """A model that does not exist, or whose files cannot be trusted."""
 
 
@@ -97,21 +100,19 @@ def find(name: str) -> Recipe:
     """The recipe of a name; :class:`ZooError` names the nearest one."""
     if name in RECIPES:
         return RECIPES[name]
-    near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(RECIPES)}"
-    raise ZooError(f"there is no model {name!r}; {hint}")
+    raise ZooError(no_such("model", name, RECIPES))
 
 
 def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
     """Train, write, measure what was written, and move it into place in one go."""
-    result = engine.train_recipe(recipe, out=run, save=run is not None)
+    result = train_recipe(recipe, out=run, save=run is not None)
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
     try:
         made.chmod(0o755)  # mkdtemp's folders are closed to others
         file = made / "model.safetensors"
-        half = checkpoint.to_cpu(checkpoint.weights_of(result.model), torch.float16)
-        checkpoint.write_weights(file, half)
+        half = to_cpu(weights_of(result.model), torch.float16)
+        write_weights(file, half)
         model = recipe.build_model().eval()
         checkpoint.load_weights(model, file)
         with torch.no_grad():
@@ -133,8 +134,8 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
             },
             "recipe": asdict(recipe),
         }
-        checkpoint.write_json(made / "card.json", about)
-        checkpoint.write_json(made / "log.json", history(result))
+        write_json(made / "card.json", about)
+        write_json(made / "log.json", history(result))
         if folder.exists():  # a folder cannot be replaced in one go: set the old one aside
             old = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
             os.replace(folder, old / "old")

@@ -1,1 +1,1 @@
-
+"""Data: the toy world, text about it, sources that others made, and batches of them."""

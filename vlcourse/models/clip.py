@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse import losses
-from vlcourse.layers import Block
+from vlcourse.layers.block import Block
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
+from vlcourse.names import no_such
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,16 @@ class CLIPConfig:
         """A freshly initialised model of this shape."""
         return CLIP(self)
 
+    def adopt(self, model: CLIP) -> CLIP:
+        """A trained CLIP at this config's image size; ValueError if it differs in more."""
+        if model.config == self:
+            return model
+        size = self.image.image_size
+        at_size = replace(model.config, image=replace(model.config.image, image_size=size))
+        if at_size != self:
+            raise ValueError("their models differ in more than the size of the image")
+        return model.at_resolution(size)
+
     @staticmethod
     def preset(name: str) -> CLIPConfig:
         """The shape of a published model, by its name in :data:`PRESETS`.
@@ -60,9 +70,7 @@ class CLIPConfig:
         """
         if name in PRESETS:
             return PRESETS[name]
-        near = difflib.get_close_matches(name.lower(), lower := {n.lower(): n for n in PRESETS}, 1)
-        hint = f"did you mean {lower[near[0]]!r}?" if near else f"known: {', '.join(PRESETS)}"
-        raise ValueError(f"there is no published CLIP {name!r}; {hint}")
+        raise ValueError(no_such("published CLIP", name, PRESETS))
 
 
 # Radford et al. 2021, tables 19 (ResNets) and 20 (Vision Transformers). The vocabulary, the context

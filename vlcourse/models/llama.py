@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlcourse import losses, masks
-from vlcourse.cache import KVCache, LayerCache, Started
-from vlcourse.layers import Attention, RMSNorm, SwiGLU
-from vlcourse.rotary import rotations
+from vlcourse import losses
+from vlcourse.layers import masks
+from vlcourse.layers.attention import Attention
+from vlcourse.layers.block import RMSNorm, SwiGLU
+from vlcourse.layers.cache import KVCache, LayerCache, Started
+from vlcourse.layers.rotary import rotations
+from vlcourse.names import no_such
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class LLaMAConfig:
         """A freshly initialised model of this shape."""
         return LLaMA(self)
 
+    def adopt(self, model: LLaMA) -> LLaMA:
+        """A trained model of this very shape; ValueError if it has another."""
+        if model.config != self:
+            raise ValueError("their models differ")
+        return model
+
     @staticmethod
     def preset(name: str) -> LLaMAConfig:
         """The shape of a published model, by its name in :data:`PRESETS`.
@@ -56,9 +64,7 @@ class LLaMAConfig:
         """
         if name in PRESETS:
             return PRESETS[name]
-        near = difflib.get_close_matches(name.upper(), PRESETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PRESETS)}"
-        raise ValueError(f"there is no published LLaMA {name!r}; {hint}")
+        raise ValueError(no_such("published LLaMA", name, PRESETS))
 
 
 # Touvron et al. 2023, table 2. The released 65B has norm_eps 1e-5, the others 1e-6.
@@ -92,7 +98,7 @@ class LLaMABlock(nn.Module):
         causal: bool = False,
         cache: LayerCache | None = None,
     ) -> Tensor:
-        """(B, L, D) → (B, L, D); the other arguments as in :class:`vlcourse.layers.Attention`."""
+        """(B, L, D) → (B, L, D); the other arguments as in `vlcourse.layers.attention`."""
         x = x + self.attention(
             self.norm1(x), mask=mask, causal=causal, rotation=rotation, cache=cache
         )
@@ -179,7 +185,7 @@ class LLaMA(nn.Module):
     def start(
         self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, x: Tensor | None = None
     ) -> Started:
-        """Read a prompt, and make room for ``new_tokens`` more (:mod:`vlcourse.generate`).
+        """Read a prompt, and make room for ``new_tokens`` more (:mod:`vlcourse.generate.loop`).
 
         Args:
             tokens: (B, P) ids.
@@ -201,7 +207,7 @@ class LLaMA(nn.Module):
             )
         if mask is not None and not mask[:, -1].all():
             raise ValueError(
-                "a decoder's padding belongs on the left: see vlcourse.generate.left_pad"
+                "a decoder's padding belongs on the left: see vlcourse.generate.loop.left_pad"
             )
         if mask is not None and mask.all():
             mask = None

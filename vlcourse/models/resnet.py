@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlcourse.layers import Attention
+from vlcourse.layers.attention import Attention
 
 EXPANSION = 4  # a bottleneck's output has four times its inner channels
 

@@ -5,7 +5,6 @@ No token knows where it stands; each attention only knows how far it looks.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlcourse import losses
-from vlcourse.cache import KVCache, LayerCache, Started
-from vlcourse.layers import Attention, RMSNorm, SwiGLU
-from vlcourse.relative import RelativeBias
+from vlcourse.layers.attention import Attention
+from vlcourse.layers.block import RMSNorm, SwiGLU
+from vlcourse.layers.cache import KVCache, LayerCache, Started
+from vlcourse.layers.relative import RelativeBias
+from vlcourse.names import no_such
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ class Seq2SeqConfig:
         """A freshly initialised model of this shape."""
         return Seq2Seq(self)
 
+    def adopt(self, model: Seq2Seq) -> Seq2Seq:
+        """A trained model of this very shape; ValueError if it has another."""
+        if model.config != self:
+            raise ValueError("their models differ")
+        return model
+
     @staticmethod
     def preset(name: str) -> Seq2SeqConfig:
         """The shape of a published model, by its name in :data:`PRESETS`.
@@ -63,9 +70,7 @@ class Seq2SeqConfig:
         """
         if name in PRESETS:
             return PRESETS[name]
-        near = difflib.get_close_matches(name.lower(), PRESETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PRESETS)}"
-        raise ValueError(f"there is no published T5 v1.1 {name!r}; {hint}")
+        raise ValueError(no_such("published T5 v1.1", name, PRESETS))
 
 
 # T5 v1.1 and Flan-T5: google/flan-t5-{small, base, large, xl, xxl}, config.json. Chung et al. 2022.
@@ -284,7 +289,7 @@ class Seq2Seq(nn.Module):
     def start(
         self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, x: Tensor | None = None
     ) -> Started:
-        """Read, and make room for ``new_tokens`` (:mod:`vlcourse.generate`); the others are
+        """Read, and make room for ``new_tokens`` (:mod:`vlcourse.generate.loop`); the others are
         :meth:`encode`'s. The decoder begins with ``config.start``."""
         states = self.encode(tokens, mask, x)
         cache = self.new_cache(states, mask, 1 + new_tokens)

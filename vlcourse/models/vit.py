@@ -10,7 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlcourse.layers import Block
+from vlcourse.layers.block import Block
 
 
 @dataclass(frozen=True)

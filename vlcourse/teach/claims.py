@@ -6,52 +6,30 @@ under ``data/claims/`` is the measurement alone.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import os
 import platform
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vlcourse import paths
-from vlcourse.teach import claims_clip, claims_llama, is_quick
+from vlcourse.names import no_such
+from vlcourse.teach import is_quick
+from vlcourse.teach.catalogue import LECTURES
 from vlcourse.teach.measurement import Claim as Claim
 from vlcourse.teach.measurement import Measurement as Measurement
+from vlcourse.teach.measurement import Row as Row
 from vlcourse.teach.measurement import Verdict as Verdict
 
-CLAIMS: tuple[Claim, ...] = (*claims_clip.CLAIMS, *claims_llama.CLAIMS)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the ledger. ``verdict`` is None where nothing was judged, and ``note`` says why."""
-
-    claim: Claim
-    result: Measurement | None
-    verdict: Verdict | None
-    note: str = ""
-
-    def number(self) -> str:
-        """The measured number with its interval and unit, or a dash."""
-        if self.result is None:
-            return "—"
-        m, unit = self.result, self.claim.unit
-        text = _format(m.measured, unit)
-        if m.low is not None and m.high is not None:
-            text += f" ({_format(m.low, unit)} to {_format(m.high, unit)})"
-        return f"{text} {unit}".strip()
-
-    def __str__(self) -> str:
-        said = str(self.verdict) if self.verdict else self.note
-        return f"{self.claim.id}: {self.claim.metric}: {self.number()}: {said}"
-
-
-def _format(value: float, unit: str) -> str:
-    return f"{100 * value:.1f}" if unit == "%" else f"{value:.3g}"
+CLAIMS: tuple[Claim, ...] = tuple(claim for lecture in LECTURES for claim in lecture.CLAIMS)
 
 
 def get(id: str) -> Claim:
@@ -59,9 +37,7 @@ def get(id: str) -> Claim:
     known = {claim.id: claim for claim in CLAIMS}
     if id in known:
         return known[id]
-    near = difflib.get_close_matches(id, list(known), n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    raise KeyError(f"there is no claim {id!r}; {advice}")
+    raise KeyError(no_such("claim", id, known))
 
 
 def judge(id: str, result: Measurement) -> Row:
@@ -155,6 +131,18 @@ def ledger_rows(ids: Iterable[str] | None = None, folder: Path | None = None) ->
         else Row(entry, None, None, "not measured yet")
         for entry in entries
     ]
+
+
+def stored(id: str, folder: Path | None = None) -> Figure | None:
+    """Print a claim's row of the ledger, and return the plot of its stored experiment.
+
+    None where it has not been measured, which the printed row then says. ``folder`` is data/claims
+    by default. KeyError for an unknown claim.
+    """
+    (row,) = ledger_rows([id], folder)
+    plot = next(lecture.PLOTS[id] for lecture in LECTURES if id in lecture.PLOTS)
+    print(row)
+    return plot(row.result) if row.result else None
 
 
 def ledger_markdown(ids: Iterable[str] | None = None, folder: Path | None = None) -> str:

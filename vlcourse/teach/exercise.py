@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import functools
-import importlib
 import inspect
 import os
-import pkgutil
 import random
 import textwrap
 import warnings
@@ -26,31 +23,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vlcourse.teach import checks, explain
-from vlcourse.teach.checks import CheckFailed, NotAttempted
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """A typical wrong answer; ``hint`` must be part of the line it is refused with."""
-
-    name: str
-    function: Any
-    hint: str
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """One exercise. ``check(candidate)`` raises `CheckFailed`; ``hints`` go from vague to plain."""
-
-    id: str
-    title: str
-    minutes: int
-    difficulty: int  # 1 easy, 2 needs thought, 3 hard
-    reference: Any
-    check: Callable[[Any], None]
-    hints: tuple[str, ...]
-    wrong: tuple[Wrong, ...] = ()
+from vlcourse.names import no_such
+from vlcourse.teach import explain
+from vlcourse.teach.catalogue import LECTURES
+from vlcourse.teach.checking import CheckFailed, Exercise, NotAttempted
 
 
 @dataclass(frozen=True)
@@ -85,26 +61,10 @@ def exercise(id: str) -> Callable[[Any], Any]:
 
 def find(id: str) -> Exercise:
     """The exercise ``id`` ("topic.name"); KeyError with the nearest match when there is none."""
-    topic = id.split(".")[0]
-    if topic in topics():
-        for entry in load(topic):
-            if entry.id == id:
-                return entry
-    known = [entry.id for name in topics() for entry in load(name)]
-    near = difflib.get_close_matches(id, known, n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    raise KeyError(f"there is no exercise {id!r}; {advice}")
-
-
-def topics() -> list[str]:
-    """Names of the modules of `vlcourse.teach.checks`."""
-    return sorted(module.name for module in pkgutil.iter_modules(checks.__path__))
-
-
-def load(topic: str) -> tuple[Exercise, ...]:
-    """The exercises of one topic."""
-    entries: tuple[Exercise, ...] = importlib.import_module(f"{checks.__name__}.{topic}").EXERCISES
-    return entries
+    known = {entry.id: entry for lecture in LECTURES for entry in lecture.EXERCISES}
+    if id not in known:
+        raise KeyError(no_such("exercise", id, known))
+    return known[id]
 
 
 def line(entry: Exercise, outcome: Outcome, attempts: int = 1) -> str:

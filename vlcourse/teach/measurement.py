@@ -67,3 +67,31 @@ class Claim:
     unit: str  # "%" shows fractions times 100
     experiment: str
     rule: Callable[[Measurement], Verdict]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the ledger. ``verdict`` is None where nothing was judged, and ``note`` says why."""
+
+    claim: Claim
+    result: Measurement | None
+    verdict: Verdict | None
+    note: str = ""
+
+    def number(self) -> str:
+        """The measured number with its interval and unit, or a dash."""
+        if self.result is None:
+            return "—"
+        m, unit = self.result, self.claim.unit
+        text = _format(m.measured, unit)
+        if m.low is not None and m.high is not None:
+            text += f" ({_format(m.low, unit)} to {_format(m.high, unit)})"
+        return f"{text} {unit}".strip()
+
+    def __str__(self) -> str:
+        said = str(self.verdict) if self.verdict else self.note
+        return f"{self.claim.id}: {self.claim.metric}: {self.number()}: {said}"
+
+
+def _format(value: float, unit: str) -> str:
+    return f"{100 * value:.1f}" if unit == "%" else f"{value:.3g}"

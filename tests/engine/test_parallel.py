@@ -1,0 +1,110 @@
+"""Two real gloo processes under torchrun train what one process trains: DDP and FSDP2."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+
+from vlcourse.engine import parallel
+
+pytestmark = pytest.mark.slow
+HERE = Path(__file__).parents[1]
+
+
+def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on this machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLCOURSE_DEVICE": "cpu"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The run folders and the report of the runs on two ranks."""
+    out = tmp_path_factory.mktemp("ranks")
+    with pytest.raises(KeyboardInterrupt):  # a run of one process to go on with on two
+        tiny.fit(tiny.config(eval_every=1), out / "from-one", evaluate=tiny.StopAt(2))
+    done = torchrun(str(HERE / "tiny.py"), "ranks", str(out))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, json.loads((out / "report.json").read_text())
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_two_ranks_equal_one_process(
+    two: tuple[Path, dict[str, Any]], tmp_path: Path, mode: str, accumulate: int
+) -> None:
+    folder, report = two[0] / f"{mode}-{accumulate}", two[1][f"{mode}-{accumulate}"]
+    one = tiny.fit(tiny.config(accumulate=accumulate), tmp_path, evaluate=tiny.evaluate)
+    for key in ("step", "loss", "itc", "grad_norm", "lr"):
+        ours, theirs = ([row[key] for row in h] for h in (one.history, report["history"]))
+        assert theirs == pytest.approx(ours, abs=1e-5), key
+    assert report["metrics"] == pytest.approx(one.metrics, abs=1e-5)
+    saved, expected = (
+        load_file(p / "step-000006" / "model.safetensors") for p in (folder, tmp_path)
+    )
+    assert saved.keys() == expected.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(saved[name], tensor, atol=1e-5, rtol=0)
+        returned = torch.tensor(report["weights"][name]).to(tensor.dtype)
+        torch.testing.assert_close(returned, saved[name], atol=1e-6, rtol=0)
+    state, before = (
+        torch.load(p / "step-000006" / "train_state.pt", weights_only=True)["moments"]
+        for p in (folder, tmp_path)
+    )
+    assert state.keys() == before.keys()
+    for name, values in before.items():
+        torch.testing.assert_close(state[name], values, atol=1e-5, rtol=0)
+
+
+def test_a_run_goes_on_with_another_number_of_ranks(two: tuple[Path, dict[str, Any]]) -> None:
+    whole = tiny.fit(tiny.config()).model.state_dict()
+    assert "step 3 of 6" in two[1]["stopped"]
+    assert (two[0] / "from-two" / "step-000003").is_dir()
+    on_one = tiny.fit(tiny.config(), two[0] / "from-two")  # 3 steps on two ranks, then 3 here
+    assert on_one.step == 6
+    for name, tensor in on_one.model.state_dict().items():
+        torch.testing.assert_close(tensor, whole[name], atol=1e-5, rtol=0)
+    on_two = load_file(two[0] / "from-one" / "step-000006" / "model.safetensors")
+    for name, tensor in on_two.items():
+        torch.testing.assert_close(tensor, whole[name], atol=1e-5, rtol=0)
+
+
+def test_bf16_blocks_train_close_to_float32(two: tuple[Path, dict[str, Any]]) -> None:
+    exact = tiny.fit(tiny.config()).history[-1]["loss"]
+    assert two[1]["bf16"] != exact
+    assert two[1]["bf16"] == pytest.approx(exact, rel=0.02)
+
+
+def test_a_batch_that_does_not_divide_is_refused(two: tuple[Path, dict[str, Any]]) -> None:
+    assert "multiple of 2" in two[1]["uneven"]
+
+
+def test_torchrun_without_a_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(parallel.ParallelError, match="train.parallel=ddp"):
+        parallel.start("none")
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_a_mode_without_torchrun_is_refused(mode: str) -> None:
+    with pytest.raises(parallel.ParallelError, match="torchrun --nproc-per-node"):
+        tiny.fit(tiny.config(parallel=mode))
+
+
+def test_one_process_makes_no_process_group() -> None:
+    tiny.fit(tiny.config(steps=1))
+    assert not dist.is_initialized()

@@ -1,0 +1,217 @@
+"""A run that was stopped or killed, even in the middle of a save, ends with the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file
+
+from vlcourse import engine
+from vlcourse.engine import checkpoint
+from vlcourse.weights.state import weights_of
+
+HERE = Path(__file__).parents[1]
+
+
+def same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_and_two_steps_equal_four_bit_for_bit(tmp_path: Path, workers: int) -> None:
+    settings = tiny.config(steps=4, save_every=1, accumulate=2)
+    whole = tiny.fit(settings, tmp_path / "whole", dropout=0.4)
+    with pytest.raises(engine.Interrupted, match="step 2 of 4; saved in"):
+        stopping = tiny.config(steps=4, accumulate=2, eval_every=1)
+        tiny.fit(stopping, tmp_path / "cut", dropout=0.4, evaluate=tiny.StopAt(2))
+    torch.rand(100)  # another process has another random state
+    again = tiny.config(steps=4, accumulate=2, workers=workers)
+    cut = tiny.fit(again, tmp_path / "cut", dropout=0.4)
+    same_weights(cut.model.state_dict(), whole.model.state_dict())
+    ours, theirs = (
+        [{k: row[k] for k in ("step", "loss", "grad_norm", "lr")} for row in history]
+        for history in (cut.history, whole.history)
+    )
+    assert ours == [theirs[0], *theirs[2:]]  # the interrupted step itself was not logged
+    one, two = (
+        torch.load(tmp_path / n / "step-000004" / "train_state.pt", weights_only=True)["moments"]
+        for n in ("whole", "cut")
+    )
+    for name in one:
+        same_weights(one[name], two[name])
+
+
+def test_dropout_is_new_in_every_step() -> None:
+    """The seeds of two steps differ, so exact resume is not bought with one fixed mask."""
+    torch.manual_seed(engine.batches.derive_seed(0, "step", 1, 0))
+    first = torch.rand(8)
+    torch.manual_seed(engine.batches.derive_seed(0, "step", 2, 0))
+    assert not torch.equal(first, torch.rand(8))
+
+
+class Crash(BaseException):
+    """Like a kill: nothing in the engine catches it."""
+
+
+def test_a_crash_at_any_point_of_saving_is_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny.config(steps=3, save_every=1, keep=1, eval_every=1, best="val_loss")
+    whole = tiny.fit(settings, tmp_path / "whole", dropout=0.3, evaluate=tiny.evaluate)
+    replace, crashes = os.replace, 0
+    for point in range(1, 100):
+        calls = 0
+
+        def crashing(a: Any, b: Any, point: int = point) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == point:
+                raise Crash
+            replace(a, b)
+
+        run = tmp_path / f"crash-{point}"
+        monkeypatch.setattr(os, "replace", crashing)
+        try:
+            tiny.fit(settings, run, dropout=0.3, evaluate=tiny.evaluate)
+        except Crash:
+            crashes += 1
+        else:
+            break
+        finally:
+            monkeypatch.setattr(os, "replace", replace)
+        for _, folder in checkpoint.checkpoints(run):
+            checkpoint.load(folder)  # whatever is there is whole
+        result = tiny.fit(settings, run, dropout=0.3, evaluate=tiny.evaluate)
+        same_weights(result.model.state_dict(), whole.model.state_dict())
+        assert not list(run.glob(".tmp-*")), point
+        assert checkpoint.checkpoints(run)[-1][0] == 3
+        assert (run / "best" / "model.safetensors").is_file()
+    assert crashes > 15
+
+
+def start(run: Path, log: Path) -> subprocess.Popen[bytes]:
+    """A process that trains tiny.train_alone's 80 steps, one save each."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])
+    command = [sys.executable, str(HERE / "tiny.py"), "alone", str(run)]
+    return subprocess.Popen(command, env=environment, stdout=log.open("ab"), stderr=log.open("ab"))
+
+
+def wait_for_step(process: subprocess.Popen[bytes], run: Path, beyond: int, log: Path) -> None:
+    """Until the run has a checkpoint of a later step."""
+    deadline = time.monotonic() + 60
+    while not any(step > beyond for step, _ in checkpoint.checkpoints(run)):
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.002)
+
+
+@pytest.mark.slow
+def test_sigkill_and_ctrl_c_of_a_real_process(tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    reached = 0
+    for delay in (0.0, 0.021, 0.053):
+        process = start(run, log)
+        wait_for_step(process, run, reached, log)
+        time.sleep(delay)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, "the run was over before it was killed"
+        before, reached = reached, checkpoint.checkpoints(run)[-1][0]
+        assert before < reached < 80
+    process = start(run, log)
+    wait_for_step(process, run, reached, log)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130, log.read_text()
+    stopped = checkpoint.checkpoints(run)[-1][0]
+    assert f"stopped after step {stopped} of 80; saved in {run}" in log.read_text()
+    assert not list(run.glob(".tmp-*"))
+
+    settings = tiny.config(steps=80, save_every=1)
+    resumed = tiny.fit(settings, run, dropout=0.3)
+    whole = tiny.fit(tiny.config(steps=80), dropout=0.3)
+    same_weights(resumed.model.state_dict(), whole.model.state_dict())
+    assert [row["step"] for row in resumed.history] == [row["step"] for row in whole.history]
+    assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
+
+
+def test_half_written_folders_are_ignored_and_cleared(tmp_path: Path) -> None:
+    tiny.fit(tiny.config(steps=2), tmp_path)
+    half = tmp_path / ".tmp-123-step-000009"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"cut")
+    assert tiny.fit(tiny.config(steps=3), tmp_path).step == 3
+    assert not half.exists()
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    extra = {"model": {"width": 8}, "data": {"objects": (1, 4)}}
+    tiny.fit(tiny.config(steps=1), tmp_path, run_config=extra)
+    other = {"model": {"width": 16}, "data": {"objects": (1, 4)}}
+    with pytest.raises(checkpoint.CheckpointError) as refused:
+        tiny.fit(tiny.config(steps=1, lr=0.5), tmp_path, run_config=other)
+    assert "model.width (was 8, now 16)" in str(refused.value)
+    assert "train.lr (was 0.01, now 0.5)" in str(refused.value)
+    assert "objects" not in str(refused.value)
+    free = tiny.config(steps=2, eval_every=1, save_every=1, log_every=5, keep=3, workers=0)
+    assert tiny.fit(free, tmp_path, run_config=extra).step == 2
+
+
+def test_fresh_begins_again(tmp_path: Path) -> None:
+    tiny.fit(tiny.config(steps=5), tmp_path)
+    result = tiny.fit(tiny.config(steps=3, lr=0.1), tmp_path, resume=False)
+    assert result.step == 3
+    assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [3]
+    assert json.loads((tmp_path / "config.json").read_text())["train"]["lr"] == 0.1
+
+
+def test_a_finished_run_is_given_back_unchanged(tmp_path: Path) -> None:
+    first = tiny.fit(tiny.config(steps=3), tmp_path, evaluate=tiny.evaluate)
+    second = tiny.fit(tiny.config(steps=3), tmp_path, evaluate=tiny.evaluate)
+    same_weights(first.model.state_dict(), second.model.state_dict())
+    assert second.metrics == first.metrics and second.step == 3
+    assert second.history == first.history
+
+
+def test_the_last_k_and_the_best_are_kept(tmp_path: Path) -> None:
+    values = iter([0.5, 0.2, 0.9, 0.3, 0.4])
+    settings = tiny.config(steps=5, save_every=1, eval_every=1, keep=2, best="accuracy")
+    seen = []
+
+    def evaluate(model: torch.nn.Module) -> dict[str, float]:
+        seen.append({name: t.clone() for name, t in weights_of(model).items()})
+        return {"accuracy": next(values)}
+
+    tiny.fit(settings, tmp_path, evaluate=evaluate)
+    assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [4, 5]
+    same_weights(load_file(tmp_path / "best" / "model.safetensors"), seen[2])
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"step": 5, "accuracy": 0.4}
+
+
+def test_saved_weights_have_plain_names_and_fill_a_model(tmp_path: Path) -> None:
+    trained = tiny.fit(tiny.config(steps=2), tmp_path).model
+    names = load_file(tmp_path / "step-000002" / "model.safetensors").keys()
+    assert "blocks.0.linear.weight" in names and "text.weight" not in names  # shared with image
+    fresh = tiny.Tiny()
+    checkpoint.load_weights(fresh, tmp_path / "step-000002")
+    same_weights(fresh.state_dict(), trained.state_dict())
+    other = tiny.Tiny()
+    checkpoint.load_weights(other, tmp_path)  # a run: its newest weights
+    same_weights(other.state_dict(), trained.state_dict())
+    with pytest.raises(checkpoint.CheckpointError, match="does not fit Linear"):
+        checkpoint.load_weights(torch.nn.Linear(2, 2), tmp_path / "step-000002")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00")
+    with pytest.raises(checkpoint.CheckpointError, match="cut.safetensors"):
+        checkpoint.load_weights(fresh, tmp_path / "cut.safetensors")
+    with pytest.raises(checkpoint.CheckpointError, match="there are no weights"):
+        checkpoint.load_weights(fresh, tmp_path / "absent")

@@ -1,0 +1,87 @@
+"""Stop strings: wherever they lie in the tokens, and however long the text is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from table import Letters, Table
+
+from vlcourse import tokenizers
+from vlcourse.generate import search
+from vlcourse.generate.steps import Ends, Options
+from vlcourse.tokenizers import sentence_bpe
+
+
+def says(text: list[int]) -> Table:
+    """A model that writes these ids, each of which comes once, whatever the prompt."""
+    rows = torch.zeros(261, 261)
+    for now, then in zip([260, *text], text, strict=False):
+        rows[now, then] = 9.0
+    return Table(rows)
+
+
+def stopped(text: list[int], stop: Sequence[str], **options: Any) -> tuple[list[int], str]:
+    found = search(
+        says(text), torch.tensor([[260]]), Options(len(text), stop=stop, pad=0, **options),
+        tokenizer=Letters(),
+    )  # fmt: skip
+    assert found.texts is not None
+    return found.tokens[0, 0].tolist(), found.texts[0][0]
+
+
+def test_a_stop_string_may_span_tokens_and_end_within_one() -> None:
+    a, b, c, d = b"abcd"
+    assert stopped([a, b, c, d], ["bc"]) == ([a, b, c], "a")
+    assert stopped([a, 257, 258, d], ["stop"]) == ([a, 257, 258], "a")
+    assert stopped([a, 256, d], ["to"]) == ([a, 256], "as")  # in the middle of a token
+    assert stopped([a, 257, 259, 258, d], ["stop"]) == ([a, 257, 259, 258], "a")  # an empty one
+    assert stopped([a, b, c, d], ["x", "cd", "b"]) == ([a, b], "a")
+    assert stopped([a, b, c, d], ["xyz"]) == ([a, b, c, d], "abcd")
+    assert stopped([a, b, c, d], ["d"], end=b) == ([a, b], "a")  # the end id came first
+    assert stopped([a, b], ["a"]) == ([a], "")
+
+
+def test_a_stop_string_within_the_bytes_of_characters() -> None:
+    text = [97, *"é".encode(), 122, *"中".encode(), 98]
+    assert stopped(text, ["é"]) == (text[:3], "a")
+    assert stopped(text, ["z中"]) == (text[:7], "aé")
+    assert stopped(text, ["ézb", "中c"])[1] == "aéz中b"
+
+
+@pytest.mark.parametrize("tokenizer", [tokenizers.toy, sentence_bpe.toy])
+def test_stop_strings_with_the_courses_tokenizers(tokenizer: Any) -> None:
+    tokenizer = tokenizer()
+    ids = tokenizer.encode(
+        "a red circle is left of two blue squares. where is the circle? naïve 中"
+    )
+    text = tokenizer.decode(ids)
+    for start in range(0, len(text) - 6, 3):
+        stop = text[start : start + 6]
+        ends = Ends(Options(9, stop=[stop]), tokenizer)
+        over = [bool(ends.reached(torch.tensor([ids[:n]]))) for n in range(1, len(ids) + 1)]
+        first = [stop in tokenizer.decode(ids[:n]) for n in range(1, len(ids) + 1)].index(True)
+        assert over.index(True) == first, stop
+        assert ends.text(ids[: first + 1], tokenizer) == text[: text.index(stop)]
+
+
+def test_the_search_for_stop_strings_does_not_grow_with_the_text() -> None:
+    class Counting(Letters):
+        longest = 0
+
+        def decode(self, ids: Sequence[int]) -> str:
+            self.longest = max(self.longest, len(ids))
+            return super().decode(ids)
+
+    tokenizer = Counting()
+    ends = Ends(Options(9, stop=["quite long"]), tokenizer)
+    for length in (10, 100, 5000):
+        assert not ends.reached(torch.full((2, length), 97)).any()
+    assert tokenizer.longest <= 20
+
+
+def test_stop_strings_in_beam_search() -> None:
+    a, b, c, d = b"abcd"
+    assert stopped([a, b, c, d], ["bc"], beams=2) == ([a, b, c], "a")

@@ -1,0 +1,114 @@
+"""From samples to a batch: pixels to one size and scale, captions to token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
+
+from vlcourse.tokenizers.byte_bpe import ByteBPE
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's pixel statistics, RGB in [0, 1]
+STD = (0.26862954, 0.26130258, 0.27577711)
+AUGMENTATIONS = ("none", "crop", "crop+flip", "random-square")
+
+
+def normalise(images: Tensor) -> Tensor:
+    """uint8 (…, 3, H, W) → float32 of the same shape, with CLIP's mean and deviation."""
+    mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1) * 255
+    std = torch.tensor(STD, device=images.device).view(3, 1, 1) * 255
+    return (images.float() - mean) / std
+
+
+def denormalise(pixels: Tensor) -> Tensor:
+    """The inverse of :func:`normalise`, clamped and rounded to uint8, for showing pictures."""
+    mean = torch.tensor(MEAN, device=pixels.device).view(3, 1, 1) * 255
+    std = torch.tensor(STD, device=pixels.device).view(3, 1, 1) * 255
+    return (pixels * std + mean).round().clamp(0, 255).to(torch.uint8)
+
+
+def resize(image: Tensor, size: int) -> Tensor:
+    """Bicubic resize of the short side to ``size``, then a centre crop: uint8 (3, size, size)."""
+    if image.shape[-2:] == (size, size):
+        return image
+    image = TF.resize(image, [size], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
+    return TF.center_crop(image, [size, size])
+
+
+def random_square(image: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
+    """Bicubic resize of the short side to ``size``, then a random square: uint8 (3, size, size).
+
+    The only augmentation of the paper (Radford et al. 2021, section 2.3).
+    """
+    image = TF.resize(image, [size], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
+    places = [int(torch.randint(n - size + 1, (), generator=generator)) for n in image.shape[-2:]]
+    return TF.crop(image, *places, size, size)
+
+
+def random_crop(images: Tensor, padding: int, generator: torch.Generator | None) -> Tensor:
+    """Shift each picture by up to ``padding`` pixels; the border is mirrored. (B, 3, S, S)."""
+    batch, _, size, _ = images.shape
+    padded = F.pad(images.float(), [padding] * 4, mode="reflect").to(images.dtype)
+    offset = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
+    rows = offset[0][:, None] + torch.arange(size)  # (B, S)
+    columns = offset[1][:, None] + torch.arange(size)
+    picked = padded[torch.arange(batch)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return picked.movedim(-1, 1)  # (B, S, S, 3) → (B, 3, S, S)
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Samples → batch, as a pure function of the samples and a random generator.
+
+    Args:
+        tokenizer: turns the captions into ids.
+        image_size: side of the pictures in the batch, in pixels.
+        context: most tokens a caption may have; longer ones are truncated.
+        augment: "none", "crop" (a random shift by up to an eighth of the side), "crop+flip", or
+            "random-square" (the paper's: anywhere along the long side instead of its centre).
+            Never flip pictures whose captions say left and right.
+    """
+
+    tokenizer: ByteBPE
+    image_size: int = 32
+    context: int = 77
+    augment: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.augment not in AUGMENTATIONS:
+            raise ValueError(f"augment {self.augment!r} is not one of {', '.join(AUGMENTATIONS)}")
+
+    def __call__(
+        self, samples: Sequence[dict[str, Any]], generator: torch.Generator | None = None
+    ) -> dict[str, Any]:
+        """Make a batch.
+
+        Returns:
+            ``{"pixels": (B, 3, S, S) float32, "tokens": (B, L) int64, "ids": list of str,
+            "captions": list of str}``, and ``"labels": (B,)`` when the samples have a label.
+        """
+        size = self.image_size
+        if self.augment == "random-square":
+            images = torch.stack([random_square(s["image"], size, generator) for s in samples])
+        else:
+            images = torch.stack([resize(s["image"], size) for s in samples])
+        if self.augment.startswith("crop"):
+            images = random_crop(images, size // 8, generator)
+        if self.augment == "crop+flip":
+            flip = torch.rand(len(images), generator=generator) < 0.5
+            images = torch.where(flip.view(-1, 1, 1, 1), images.flip(-1), images)
+        captions = [str(s["caption"]) for s in samples]
+        batch = {
+            "pixels": normalise(images),
+            "tokens": self.tokenizer(captions, self.context, truncate=True),
+            "ids": [s["id"] for s in samples],
+            "captions": captions,
+        }
+        if all("label" in s for s in samples):
+            batch["labels"] = torch.tensor([s["label"] for s in samples])
+        return batch

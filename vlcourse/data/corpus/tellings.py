@@ -1,0 +1,62 @@
+"""Documents that tell of a scene and ask nothing: told twice, with facts that follow, as a story."""
+
+from __future__ import annotations
+
+from vlcourse.data.corpus.describe import describe
+from vlcourse.data.world.facts import Comparison
+from vlcourse.data.world.facts import Count
+from vlcourse.data.world.facts import Fact
+from vlcourse.data.world.facts import HasObject
+from vlcourse.data.world.facts import Relation
+from vlcourse.data.corpus.lessons import Part
+from vlcourse.data.world.scene import Scene
+from vlcourse.data.world.words import hash_int
+from vlcourse.data.corpus.stories import story
+
+AGAIN = "in other words:"
+
+
+def retelling(scene: Scene) -> tuple[Part, ...]:
+    """A description, and the scene once more in other words, or a part of it."""
+    told = describe(scene.objects, scene.seed)
+    if hash_int(scene.seed, 83) % 2:
+        again = describe(scene.objects, hash_int(scene.seed, 84), relations=0).text
+    else:
+        possible = [
+            caption
+            for caption in scene.captions()
+            if all(told.implies(fact, scene.objects) for fact in caption.facts)
+        ]
+        again = f"{possible[hash_int(scene.seed, 85) % len(possible)]}."
+    return ((told.text, True), (f"{AGAIN} {again}", True))
+
+
+def facts(scene: Scene) -> tuple[Part, ...]:
+    """A description, and up to five facts that follow from it."""
+    told = describe(scene.objects, scene.seed)
+    known = [
+        question.fact
+        for question in scene.questions()
+        if question.kind not in ("colour", "shape") and told.implies(question.fact, scene.objects)
+    ]
+    parts: list[Part] = [(told.text, True)]
+    for i in range(min(5, len(known))):
+        fact = known.pop(hash_int(scene.seed, 86, i) % len(known))
+        parts.append((f"{_stated(fact)}.", True))
+    return tuple(parts)
+
+
+def _stated(fact: Fact) -> str:
+    """A fact as a sentence."""
+    if isinstance(fact, Count):
+        verb = "is" if fact.n == 1 else "are"
+        return f"there {verb} {fact.n} {fact.thing.noun(fact.n)}"
+    if isinstance(fact, Relation):
+        return f"the {fact.a.noun()} is {fact.relation} the {fact.b.noun()}"
+    assert isinstance(fact, (HasObject, Comparison))
+    return str(fact)
+
+
+def told_story(scene: Scene) -> tuple[Part, ...]:
+    """A story about the scene's objects."""
+    return ((story(scene.objects, scene.seed), True),)

@@ -1,0 +1,228 @@
+"""The training loop: the same on a CPU, on a GPU, and over ranks. The only file that knows it all.
+
+Everything random in step s is a function of (seed, s, rank): the samples, their augmentation, and
+the dropout masks. So the state of a run is its weights, its optimiser and the number s, and a run
+that was stopped goes on exactly as if it had not been.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vlcourse.engine import batches, checkpoint, parallel
+from vlcourse.engine.config import NonFiniteLoss, TrainConfig
+from vlcourse.engine.interrupts import Interrupted, Interrupts
+from vlcourse.engine.log import Log
+from vlcourse.engine.optimizer import adamw, improved, lr_at
+from vlcourse.files import write_json
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gives back.
+
+    Attributes:
+        model: the trained model in eval mode; if it was sharded, a whole copy on the CPU.
+        history: rows of the log: step, loss, each loss, grad_norm, lr, samples_per_s, metrics.
+        seconds: time in training steps, over all processes that took the run forward.
+        step: optimiser steps done.
+        metrics: the last evaluation.
+    """
+
+    model: nn.Module
+    history: list[dict[str, float]]
+    seconds: float
+    step: int
+    metrics: dict[str, float]
+
+
+def fit(
+    model: nn.Module,
+    dataset: Any,
+    collate: Callable[..., dict[str, Any]],
+    config: TrainConfig,
+    *,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    out: Path | str | None = None,
+    resume: bool = True,
+    run_config: dict[str, Any] | None = None,
+    plot: bool | None = None,
+) -> Result:
+    """Train a model: minimise the sum of ``model(batch)``'s losses.
+
+    Args:
+        model: ``model(batch) → {"name": scalar loss}``; the batch's tensors arrive on its device.
+        dataset: map-style or iterable, of samples.
+        collate: ``collate(samples, generator=…)`` → batch, with the samples' ``"ids"``.
+        config: how.
+        evaluate: measurements of a whole model in eval mode. Every rank calls it.
+        out: run folder; None writes nothing.
+        resume: go on from the newest checkpoint in ``out``; False deletes them.
+        run_config: more settings to keep in config.json and to compare before going on.
+        plot: live loss plot; None draws one in a notebook only.
+
+    Raises:
+        NonFiniteLoss: with the step, the learning rate and the ids of the samples.
+        Interrupted: on Ctrl-C, after the step was finished and saved.
+        CheckpointError, BatchError, ParallelError: see there.
+    """
+    run = Path(out) if out is not None else None
+    ranks = parallel.start(config.parallel)
+    held = parallel.Model(model, ranks, config)
+    optimizer = adamw(held.plain, config)
+    step, seconds, metrics, best = 0, 0.0, {}, None
+    if run is not None:
+        if ranks.main:
+            checkpoint.open_run(run, {**(run_config or {}), "train": asdict(config)}, resume)
+        ranks.barrier()
+        if found := checkpoint.checkpoints(run):
+            weights, moments, state = checkpoint.load(found[-1][1])
+            held.load(optimizer, weights, moments)
+            step, seconds = state["step"], state["seconds"]
+            metrics, best = state["metrics"], state["best"]
+    todo = range(step * config.accumulate, max(step, config.steps) * config.accumulate)
+    data = batches.loader(dataset, collate, config, ranks, todo)
+    log = Log(run if ranks.main else None, config.steps, step, ranks.main, plot)
+
+    def save() -> None:
+        if run is None or step == 0:
+            return
+        weights, moments = held.state(optimizer)
+        if ranks.main:
+            state = {"seconds": seconds, "metrics": metrics, "best": best, "seed": config.seed}
+            checkpoint.save(run, step, weights, moments, state, config.keep)
+
+    model.train()
+    since, samples_per_step = (step, seconds), config.batch_size * config.accumulate
+    interrupts = Interrupts()
+    try:
+        with interrupts:
+            while step < config.steps:
+                began = time.perf_counter()
+                row = train_step(held, optimizer, data, config, step, interrupts)
+                seconds += time.perf_counter() - began
+                step += 1
+                stopping, last = row.pop("stop") > 0, step == config.steps
+                if evaluating := evaluate is not None and _due(step, config.eval_every, last):
+                    metrics = measure(held, evaluate)
+                    if run is not None and ranks.main:
+                        write_json(run / "metrics.json", {"step": step, **metrics})
+                    if better := improved(config.best, metrics, best):
+                        best, (weights, _) = better, held.state(optimizer)
+                        if run is not None and ranks.main:
+                            checkpoint.save_best(run, step, weights, best)
+                if evaluating or step == 1 or _due(step, config.log_every, last):
+                    speed = (step - since[0]) * samples_per_step / (seconds - since[1])
+                    row |= {"samples_per_s": speed, **(metrics if evaluating else {})}
+                    log.add({"step": step, **row})
+                    since = (step, seconds)
+                log.advance()
+                if stopping:
+                    raise KeyboardInterrupt
+                if _due(step, config.save_every, last):
+                    save()
+    except KeyboardInterrupt:
+        if interrupts.hard:  # in the middle of a step
+            raise
+        save()
+        where = f"; saved in {run}: the same command goes on from there" if run and step else ""
+        raise Interrupted(f"stopped after step {step} of {config.steps}{where}") from None
+    finally:
+        log.close()
+    with held.whole() as whole:
+        return Result(whole.eval(), log.rows, seconds, step, metrics)
+
+
+def train_step(
+    held: parallel.Model,
+    optimizer: torch.optim.Optimizer,
+    data: Iterator[dict[str, Any]],
+    config: TrainConfig,
+    step: int,
+    interrupts: Interrupts,
+) -> dict[str, float]:
+    """One optimiser step; its losses (mean over ranks and accumulated batches) and its lr.
+
+    An interrupt of any rank reaches all of them, as ``"stop" > 0``.
+    """
+    lr = lr_at(step, config)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    torch.manual_seed(batches.derive_seed(config.seed, "step", step, held.ranks.rank))
+    parts, ids = [], []
+    for left in reversed(range(config.accumulate)):
+        batch = next(data)
+        with held.accumulating(more=left > 0):
+            losses = held(batch)
+            total = torch.stack(list(losses.values())).sum()
+            (total / config.accumulate).backward()
+        parts.append(torch.stack([total, *losses.values()]).detach().float())
+        ids.append(batch.get("ids", ["unknown"]))
+    norm = held.clip(config.clip_norm or math.inf).float()
+    averages = torch.stack(parts).mean(dim=0)
+    values = torch.cat([averages, torch.stack([norm, torch.full_like(norm, interrupts.seen)])])
+    names = ("loss", *losses, "grad_norm", "stop")
+    row = dict(zip(names, held.ranks.mean(values).tolist(), strict=True))  # waits for the device
+    if not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])):
+        bad = [own for own, part in zip(ids, parts, strict=True) if not part.isfinite().all()]
+        raise NonFiniteLoss(
+            f"step {step + 1}: loss {row['loss']}, gradient norm {row['grad_norm']}, learning rate "
+            f"{lr:.3g}, samples {', '.join(str(i) for own in bad or ids for i in own)}"
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {**row, "lr": lr}
+
+
+def measure(
+    held: parallel.Model, evaluate: Callable[[nn.Module], dict[str, float]]
+) -> dict[str, float]:
+    """Evaluate the whole model; every rank gets rank 0's numbers."""
+    with held.whole() as model, torch.no_grad():
+        metrics = dict(evaluate(model.eval()))
+    held.plain.train()
+    return held.ranks.from_main(metrics)
+
+
+def evaluate_loss(
+    model: nn.Module,
+    dataset: Any,
+    collate: Callable[..., dict[str, Any]],
+    batch_size: int,
+    limit: int | None = None,
+) -> dict[str, float]:
+    """The model's mean losses on the first ``limit`` samples, in whole batches, in eval mode.
+
+    Over ranks each takes its slice of each batch, so a contrastive loss sees the same batches as in
+    one process.
+    """
+    ranks = parallel.current(next(model.parameters()).device)
+    local = batches.split_evenly(batch_size, ranks.world)
+    count = min(len(dataset), limit or len(dataset)) // batch_size
+    if not count:
+        raise batches.BatchError(f"there are fewer than batch_size={batch_size} samples")
+    was_training = model.training
+    sums: dict[str, torch.Tensor] = {}
+    model.eval()
+    with torch.no_grad():
+        for i in range(count):
+            first = i * batch_size + ranks.rank * local
+            batch = collate([dataset[row] for row in range(first, first + local)])
+            losses = model(parallel.to_device(batch, ranks.device))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value.float() / count
+    model.train(was_training)
+    means = ranks.mean(torch.stack(list(sums.values()))).tolist()
+    return dict(zip(sums, means, strict=True))
+
+
+def _due(step: int, every: int, last: bool) -> bool:
+    return last or (every > 0 and step % every == 0)

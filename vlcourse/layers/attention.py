@@ -1,0 +1,104 @@
+"""Multi-head attention, which all the models share."""
+
+from __future__ import annotations
+
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vlcourse.layers.cache import LayerCache
+from vlcourse.layers.rotary import rotate
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2).
+
+    Queries come from ``x``; keys and values come from ``context``, or from ``x`` itself when there
+    is none (self-attention). Query, key and value have a projection each, because later lectures
+    share, freeze and adapt them one by one.
+
+    Args:
+        width: size D of the input.
+        heads: number of heads; must divide ``width``, unless ``head_width`` is given.
+        context_width: size of the context's vectors for cross-attention (default ``width``).
+        out_width: size of the output (default ``width``).
+        kv_heads: heads of the keys and values, each shared by heads / kv_heads queries
+            (grouped-query attention, Ainslie et al. 2023; default ``heads``).
+        head_width: channels of one head (default ``width / heads``).
+        bias: whether the four projections have biases.
+        scale: what the dot products are multiplied by (default head_width^-½).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        context_width: int | None = None,
+        out_width: int | None = None,
+        *,
+        kv_heads: int | None = None,
+        head_width: int | None = None,
+        bias: bool = True,
+        scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.scale = heads, kv_heads or heads, scale
+        if head_width is None and width % heads:
+            raise ValueError(f"width {width} is not divisible by {heads} heads: change one of them")
+        if heads % self.kv_heads:
+            raise ValueError(f"{heads} heads cannot share {kv_heads} heads of keys and values")
+        self.head_width = head_width or width // heads
+        inner, inner_kv = heads * self.head_width, self.kv_heads * self.head_width
+        self.q = nn.Linear(width, inner, bias)
+        self.k = nn.Linear(context_width or width, inner_kv, bias)
+        self.v = nn.Linear(context_width or width, inner_kv, bias)
+        self.out = nn.Linear(inner, out_width or width, bias)
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, C) → keys and values, (B, kv_heads, S, head_width) each."""
+        return _split(self.k(context), self.head_width), _split(self.v(context), self.head_width)
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        rotation: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            x: (B, L, D) queries.
+            context: (B, S, C) keys and values, or what :meth:`keys_values` made of them; ``x`` when
+                None.
+            mask: broadcastable to (B, heads, L, S): bool, True = may attend; or float, added to the
+                scaled dot products.
+            causal: position i sees positions up to i. Faster than the same mask.
+            rotation: turns queries and keys by their positions (:mod:`vlcourse.layers.rotary`).
+            cache: the positions before ``x``; those of ``x`` are added to it, and S counts all.
+
+        Returns:
+            (B, L, D), or (B, L, out_width).
+        """
+        q = _split(self.q(x), self.head_width)  # (B, heads, L, head_width)
+        k, v = (
+            context
+            if isinstance(context, tuple)
+            else self.keys_values(x if context is None else context)
+        )
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, scale=self.scale,
+            enable_gqa=self.kv_heads != self.heads,
+        )  # fmt: skip
+        return self.out(rearrange(y, "b h l d -> b l (h d)"))
+
+
+def _split(x: Tensor, head_width: int) -> Tensor:
+    """(B, L, heads · head_width) → (B, heads, L, head_width)."""
+    return rearrange(x, "b l (h d) -> b h l d", d=head_width)

@@ -1,0 +1,41 @@
+"""Every run of the course as a frozen table entry: a toy run and a paper run differ in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from vlcourse import paths
+from vlcourse.engine import Result, fit
+from vlcourse.recipes import clip, llama, parts
+from vlcourse.recipes.recipe import Part as Part
+from vlcourse.recipes.recipe import Recipe as Recipe
+from vlcourse.recipes.recipe import RecipeError as RecipeError
+from vlcourse.recipes.recipe import merged
+
+RECIPES: dict[str, Recipe] = merged(clip.RECIPES, llama.RECIPES)
+
+SHIPPED: tuple[str, ...] = ("clip-toy", "clip-cifar", "llm-toy", "seq2seq-toy")
+
+
+def train_recipe(
+    recipe: Recipe, out: Path | str | None = None, resume: bool = True, save: bool = True
+) -> Result:
+    """Train a recipe and evaluate it; what ``vlcourse train NAME`` does.
+
+    Args:
+        recipe: the run.
+        out: run folder; None means ``runs/NAME``.
+        resume: go on with an unfinished run in that folder; False begins again.
+        save: False writes nothing at all.
+    """
+    torch.manual_seed(recipe.train.seed)  # the initial weights
+    model = parts.started(recipe, RECIPES)
+    dataset = recipe.build_data("train")
+    run = (out or paths.runs_dir() / recipe.name) if save else None
+    return fit(
+        model, dataset, recipe.collate(train=True), recipe.train,
+        evaluate=recipe.evaluator(), out=run, resume=resume, run_config=asdict(recipe),
+    )  # fmt: skip

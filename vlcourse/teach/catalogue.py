@@ -1,0 +1,7 @@
+"""The lectures' own folders: each declares its EXERCISES, its CLAIMS and the PLOTS of these."""
+
+from __future__ import annotations
+
+from vlcourse.teach import clip, llama, overview
+
+LECTURES = (overview, clip, llama)

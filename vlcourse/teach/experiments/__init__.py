@@ -1,1 +1,0 @@
-"""The full experiments behind the claims ledger, one module a lecture."""

@@ -1,0 +1,1 @@
+"""From a lecture's source to its notebooks and pages, and the grading of students' notebooks."""

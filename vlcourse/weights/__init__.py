@@ -1,0 +1,13 @@
+"""Weights from and to the layouts they are published in: transformers', OpenAI's, LLaMA's own."""
+
+from __future__ import annotations
+
+from vlcourse.weights.load import from_hf as from_hf
+from vlcourse.weights.load import from_official as from_official
+from vlcourse.weights.load import from_openai as from_openai
+from vlcourse.weights.load import save_hf as save_hf
+from vlcourse.weights.load import to_official as to_official
+from vlcourse.weights.load import to_openai as to_openai
+from vlcourse.weights.load import to_transformers as to_transformers
+from vlcourse.weights.rename import Rule as Rule
+from vlcourse.weights.rename import WeightsError as WeightsError

@@ -1,0 +1,268 @@
+"""Weights from and to the layouts they are published in: transformers', OpenAI's, LLaMA's own.
+
+Nothing is unpickled: safetensors files, or ``torch.load(weights_only=True)``. Loading is strict:
+every one of their names is used, every one of ours is filled, or :class:`WeightsError` lists both.
+Files are read tensor by tensor, so that a model is in memory once while it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from vlcourse.models.clip import CLIP, CLIPConfig
+from vlcourse.models.llama import LLaMA, LLaMAConfig
+from vlcourse.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from vlcourse.weights import clip, files, llama, t5
+from vlcourse.weights.rename import Rule as Rule
+from vlcourse.weights.rename import WeightsError as WeightsError
+from vlcourse.weights.rename import fill, to_theirs
+from vlcourse.weights.state import weights_of
+
+Model: TypeAlias = CLIP | LLaMA | Seq2Seq
+
+
+@dataclass(frozen=True)
+class _Family:
+    """How transformers stores the models of one type."""
+
+    config: type
+    config_from_hf: Callable[[Mapping[str, Any], str], Any]
+    config_to_hf: Callable[[Any], dict[str, Any]]
+    table: Callable[[Any], list[Rule]]
+    buffers: Callable[[Any], Collection[str]]
+    """Names that hold no weights and may be there."""
+    untied: Callable[[Mapping[str, Tensor], str], Mapping[str, Tensor]] | None = None
+    """For a config that says tie_word_embeddings: weights with what they leave out."""
+    check: Callable[[Mapping[str, Tensor], Any, str], None] | None = None
+    """Refuses what cannot be dropped, or be one tensor."""
+
+
+# By the model_type of their config.json.
+_FAMILIES = {
+    "clip": _Family(
+        CLIPConfig,
+        clip.config_from_hf,
+        clip.config_to_hf,
+        lambda config: clip.hf_table(),
+        lambda config: clip.HF_BUFFERS,
+    ),
+    "llama": _Family(
+        LLaMAConfig,
+        llama.config_from_hf,
+        llama.config_to_hf,
+        llama.hf_table,
+        llama.hf_buffers,
+        untied=llama.untied,
+    ),
+    "t5": _Family(
+        Seq2SeqConfig,
+        t5.config_from_hf,
+        t5.config_to_hf,
+        t5.hf_table,
+        t5.hf_buffers,
+        check=t5.check_copies,
+    ),
+}
+
+
+def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
+    """Our model with the weights of a transformers model; our config is made from theirs.
+
+    Which model follows from the type that theirs says it has: clip → CLIP, llama → LLaMA, t5 →
+    Seq2Seq. Where theirs shares a matrix that ours has twice (the embeddings and the head of some
+    LLaMAs), each gets a copy.
+
+    Args:
+        source: a transformers model (``CLIPModel``, ``LlamaForCausalLM``,
+            ``T5ForConditionalGeneration``); a folder with config.json and model.safetensors (or its
+            shards and model.safetensors.index.json); or a hub id "owner/name", the only form that
+            uses the network. No code from the hub is run.
+        dtype: type of the floating tensors, such as torch.bfloat16 for half of the memory.
+
+    Returns:
+        The model on the CPU, in eval mode.
+
+    Raises:
+        WeightsError: one sentence: no such source, no network, no safetensors, a type of model
+            that we do not have or settings that ours does not; or the missing, unused and
+            misshapen names.
+    """
+    theirs: Mapping[str, Tensor]
+    if isinstance(source, nn.Module):
+        config, theirs = getattr(source, "config", None), source.state_dict()
+        settings, name = config.to_dict() if config else {}, type(source).__name__
+    else:
+        folder, name = files.model_folder(source), str(source)
+        settings, theirs = files.read_config(folder), files.read_sharded(folder)
+    kind = settings.get("model_type", "unknown")
+    if kind not in _FAMILIES:
+        known = ", ".join(_FAMILIES)
+        raise WeightsError(f"{name} is of the type {kind!r}; from_hf reads these types: {known}")
+    family = _FAMILIES[kind]
+    ours = family.config_from_hf(settings, name)
+    if family.untied and settings.get("tie_word_embeddings"):
+        theirs = family.untied(theirs, name)
+    if family.check:
+        family.check(theirs, ours, name)
+    return _filled(ours, theirs, family.table(ours), family.buffers(ours), name, dtype)
+
+
+def from_openai(
+    source: Mapping[str, Any] | str | Path,
+    *,
+    activation: str = "quick_gelu",
+    image_heads: int | None = None,
+    text_heads: int | None = None,
+) -> CLIP:
+    """A CLIP with weights in OpenAI's layout, which open_clip shares; config from the shapes.
+
+    Args:
+        source: a state dict, or a .safetensors or .pt file with one. open_clip's names with
+            ``text.`` before the text tower's (``CustomTextCLIP``) are understood too.
+        activation: "quick_gelu" for OpenAI's weights and open_clip's that say so; "gelu" for
+            open_clip's others. The weights do not tell.
+        image_heads, text_heads: heads of the towers, when they are not width / 64 (in a ResNet, of
+            the attention pooling, whose width is 32 times the stem's).
+
+    Returns:
+        The model on the CPU, float32 (OpenAI's files are partly float16), in eval mode.
+
+    Raises:
+        WeightsError: for a file that cannot be read, or weights that are not a CLIP's, or not
+            exactly; the missing, unused and misshapen names are listed.
+    """
+    if isinstance(source, (str, Path)):
+        theirs, name = files.read_state_dict(source), str(source)
+    else:
+        theirs, name = source, "the state dict"
+    prefix = "text." if any(key.startswith("text.") for key in theirs) else ""
+    try:
+        config = clip.config_from_openai(theirs, prefix, activation, image_heads, text_heads)
+    except KeyError as error:
+        raise WeightsError(
+            f"{name} is no CLIP in OpenAI's layout: it has no {error.args[0]}"
+        ) from None
+    table = clip.openai_table(config, prefix)
+    return _filled(config, theirs, table, clip.OPENAI_SCALARS, name, torch.float32)
+
+
+def to_openai(model: CLIP) -> dict[str, Tensor]:
+    """The model's weights in OpenAI's layout, as openai/CLIP and open_clip's ``CLIP`` load them.
+
+    Tensors that need no change share their memory with the model.
+    """
+    return to_theirs(model.state_dict(), clip.openai_table(model.config))
+
+
+def from_official(
+    source: Mapping[str, Tensor] | str | Path,
+    params: Mapping[str, Any] | None = None,
+    *,
+    context: int = 2048,
+    dtype: torch.dtype = torch.float32,
+) -> LLaMA:
+    """A LLaMA with weights in the layout of the official code, whole or in model-parallel shards.
+
+    Args:
+        source: a folder with consolidated.00.pth, its other shards and params.json; or a state
+            dict.
+        params: the content of params.json, which a state dict needs beside it.
+        context: longest text the model was trained on, in tokens; the files do not tell.
+        dtype: type of the floating tensors, such as torch.bfloat16 for half of the memory.
+
+    Returns:
+        The model on the CPU, in eval mode.
+
+    Raises:
+        WeightsError: for files that cannot be read, shards that are missing, settings that our
+            LLaMA does not have; or the missing, unused and misshapen names.
+    """
+    theirs: Mapping[str, Tensor]
+    if isinstance(source, (str, Path)):
+        folder, name = Path(source).expanduser(), str(source)
+        params = params or files.read_json(folder / "params.json")
+        shards = sorted(folder.glob("consolidated.*.pth"))
+        if not shards:
+            raise WeightsError(f"{folder} has no consolidated.00.pth")
+        theirs = llama.Merged([files.read_state_dict(shard) for shard in shards], name)
+    elif params is None:
+        raise WeightsError("a state dict does not tell the heads: pass params, as in params.json")
+    else:
+        theirs, name = source, "the state dict"
+    try:
+        config = llama.config_from_official(params, theirs, context)
+    except KeyError as error:
+        raise WeightsError(f"{name} is no LLaMA in its own layout: no {error.args[0]}") from None
+    table, drop = llama.official_table(), llama.OFFICIAL_BUFFERS
+    return _filled(config, theirs, table, drop, name, dtype)
+
+
+def to_official(model: LLaMA) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The model's weights and params.json as LLaMA's official code takes them, as one shard.
+
+    Tensors share their memory with the model.
+    """
+    weights = to_theirs(model.state_dict(), llama.official_table())
+    return weights, llama.config_to_official(model.config)
+
+
+def to_transformers(model: Model) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The model's weights and the content of its config.json as transformers takes them.
+
+    Tensors that need no change share their memory with the model.
+
+    Raises:
+        WeightsError: for a model that transformers does not have, such as CLIP with a ResNet.
+    """
+    found = [family for family in _FAMILIES.values() if isinstance(model.config, family.config)]
+    if not found:
+        raise WeightsError(f"transformers has no {type(model).__name__}")
+    (family,) = found
+    config = family.config_to_hf(model.config)
+    return to_theirs(weights_of(model), family.table(model.config)), config
+
+
+def save_hf(model: Model, folder: str | Path, shard_bytes: int = 5_000_000_000) -> None:
+    """Write a folder that transformers' ``from_pretrained`` and :func:`from_hf` read.
+
+    It holds config.json and model.safetensors, or shards and their index, and it appears complete
+    or not at all.
+
+    Args:
+        model: the model; its tensors are stored in the type they have.
+        folder: a new or an empty one.
+        shard_bytes: most bytes of a file (a larger tensor has a file of its own).
+
+    Raises:
+        WeightsError: when the folder holds something already, or as in :func:`to_transformers`.
+    """
+    weights, config = to_transformers(model)
+    kind = str(next(model.parameters()).dtype).removeprefix("torch.")
+    config |= {"dtype": kind, "torch_dtype": kind}  # the name since transformers 5, and before
+    files.write_sharded(Path(folder).expanduser(), weights, config, shard_bytes)
+
+
+def _filled(
+    config: Any,
+    theirs: Mapping[str, Tensor],
+    table: list[Rule],
+    drop: Collection[str],
+    name: str,
+    dtype: torch.dtype,
+) -> Any:
+    """The model of this config with their weights."""
+    try:
+        with torch.device("meta"):
+            model = config.build()
+    except ValueError as error:
+        raise WeightsError(
+            f"the weights of {name} have a shape that cannot be built: {error}"
+        ) from None
+    fill(model, theirs, table, drop, f"the weights of {name}", dtype)
+    return model.eval()

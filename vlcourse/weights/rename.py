@@ -1,0 +1,199 @@
+"""Weights of other libraries under our names: a table of patterns, read in both directions.
+
+A table row says what a parameter is called here, what it is called there, and how the two tensors
+relate. The same row takes a checkpoint in and writes it out, so the two directions cannot disagree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vlcourse import VlcourseError
+from vlcourse.weights.state import aliases
+
+
+class WeightsError(VlcourseError, ValueError):
+    """Weights that do not belong to the model they are meant for, or that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of a rename table.
+
+    In a pattern ``*`` stands for one part of a dotted name; the n-th ``*`` here is the n-th there.
+    """
+
+    ours: str
+    """Our name; for "rows" with the parts in braces, as in ``*.attention.{q,k,v}.weight``."""
+    theirs: str
+    """Their name."""
+    op: Literal["same", "transpose", "rows", "halves"] = "same"
+    """same; transpose: theirs is ours turned; rows: theirs is our parts one under the other;
+    halves: the rows of each head in another order, because we rotate the channels (2j, 2j + 1) by
+    their position and they rotate (j, j + half a head)."""
+    head: int = 0
+    """For "halves": rows of one head."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A rule applied to names that exist: one tensor there, one or several here."""
+
+    ours: tuple[str, ...]
+    theirs: str
+    rule: Rule
+
+    def outward(self, parts: Sequence[Tensor]) -> Tensor:
+        """Our tensors → theirs, contiguous; where nothing changes, in the same memory."""
+        if self.rule.op == "rows":
+            return torch.cat(list(parts))
+        whole = parts[0]
+        if self.rule.op == "transpose":
+            whole = whole.T
+        elif self.rule.op == "halves":  # (heads · pairs · 2, …) → (heads · 2 · pairs, …)
+            pairs = self.rule.head // 2
+            whole = whole.unflatten(0, (-1, pairs, 2)).transpose(1, 2).flatten(0, 2)
+        return whole.contiguous()
+
+    def inward(self, whole: Tensor, rows: Sequence[int]) -> Sequence[Tensor]:
+        """Their tensor → ours, with ``rows`` rows each; views where possible."""
+        if self.rule.op == "rows":
+            return whole.split(list(rows))
+        if self.rule.op == "transpose":
+            return [whole.T]
+        if self.rule.op == "halves":  # (heads · 2 · pairs, …) → (heads · pairs · 2, …)
+            pairs = self.rule.head // 2
+            return [whole.unflatten(0, (-1, 2, pairs)).transpose(1, 2).flatten(0, 2)]
+        return [whole]
+
+    def shape(self, shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """The shape of their tensor, from those of ours."""
+        if self.rule.op == "rows":
+            return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        return shapes[0][::-1] if self.rule.op == "transpose" else shapes[0]
+
+
+def entries(names: Collection[str], table: Sequence[Rule]) -> list[Entry]:
+    """Which of their tensors goes with each of our names.
+
+    Args:
+        names: our names, all of them.
+        table: the rules; each name must fit one of them, and only one.
+
+    Raises:
+        WeightsError: when a name fits none or several.
+    """
+    compiled = [(rule, _regex(part)) for rule in table for part in _parts(rule)]
+    found: dict[str, Entry] = {}
+    known, lost = set(names), []
+    for name in names:
+        fits = [(rule, match) for rule, regex in compiled if (match := regex.fullmatch(name))]
+        if len(fits) != 1:
+            lost.append(f"{name} ({len(fits)} rules)")
+            continue
+        rule, match = fits[0]
+        theirs = _fill(rule.theirs, match.groups())
+        entry = Entry(tuple(_fill(p, match.groups()) for p in _parts(rule)), theirs, rule)
+        if found.setdefault(theirs, entry) != entry or not known.issuperset(entry.ours):
+            lost.append(f"{name} (clashes at {theirs})")
+    if lost:
+        raise WeightsError(f"the rename table does not name these once: {shorten(lost)}")
+    return list(found.values())
+
+
+def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Rule]) -> dict[str, Tensor]:
+    """Our tensors (weights, or gradients) under their names, in their shapes, contiguous.
+
+    Tensors that need no change share their memory with ours.
+
+    Raises:
+        WeightsError: when the table does not cover our names.
+    """
+    return {
+        entry.theirs: entry.outward([ours[name].detach() for name in entry.ours])
+        for entry in entries(ours, table)
+    }
+
+
+def fill(
+    model: nn.Module,
+    theirs: Mapping[str, Tensor],
+    table: Sequence[Rule],
+    drop: Collection[str] = (),
+    source: str = "these weights",
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Fill a model with another library's weights, strictly. Their tensors are copied.
+
+    Args:
+        model: the model, best built on the meta device: its parameters are replaced.
+        theirs: names → tensors; each is asked for once, so that a mapping that reads them from
+            files need not hold them all.
+        table: the rename table.
+        drop: names that hold no weights and may be there.
+        source: what the error calls them.
+        dtype: type of the floating tensors.
+
+    Raises:
+        WeightsError: lists what is missing, unused and misshapen, if anything is. The model is
+            then as it was.
+    """
+    shared = aliases(model)
+    wanted = {name: t for name, t in model.state_dict().items() if name not in shared}
+    plan = entries(wanted, table)
+    given = set(theirs)  # asked once: a mapping may have to read a tensor to say that it has it
+    missing = [entry.theirs for entry in plan if entry.theirs not in given]
+    unused = sorted(given - {entry.theirs for entry in plan} - set(drop))
+    misshapen, filled = [], {}
+    for entry in plan:
+        if entry.theirs not in given:
+            continue
+        shapes = [tuple(wanted[name].shape) for name in entry.ours]
+        expected = entry.shape(shapes)
+        tensor = theirs[entry.theirs].detach()
+        if tuple(tensor.shape) != expected:
+            misshapen.append(f"{entry.theirs} {tuple(tensor.shape)} instead of {expected}")
+            continue
+        parts = entry.inward(tensor, [s[0] for s in shapes if s])
+        for name, part in zip(entry.ours, parts, strict=True):
+            kind = dtype if part.is_floating_point() else part.dtype
+            filled[name] = part.to("cpu", kind, copy=True).contiguous()
+    problems = (("missing", missing), ("unused", unused), ("misshapen", misshapen))
+    if any(names for _, names in problems):
+        said = "; ".join(f"{len(n)} {word}: {shorten(n)}" for word, n in problems if n)
+        raise WeightsError(f"{source} are not those of this {type(model).__name__}: {said}")
+    filled |= {alias: filled[name] for alias, name in shared.items()}
+    model.load_state_dict(filled, assign=True)
+    for alias, name in shared.items():  # shared by construction: one parameter again
+        path, _, leaf = alias.rpartition(".")
+        setattr(model.get_submodule(path), leaf, model.get_parameter(name))
+
+
+def shorten(names: Sequence[str], most: int = 6) -> str:
+    """The first few names, and how many more there are."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _parts(rule: Rule) -> list[str]:
+    """Our pattern without braces, once for each part."""
+    if rule.op != "rows":
+        return [rule.ours]
+    before, inside, after = re.split(r"[{}]", rule.ours)
+    return [before + part + after for part in inside.split(",")]
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.escape(pattern).replace(r"\*", r"([^.]+)"))
+
+
+def _fill(pattern: str, groups: tuple[str, ...]) -> str:
+    """The pattern with its stars replaced in order."""
+    values = iter(groups)
+    return re.sub(r"\*", lambda _: next(values), pattern)
