@@ -368,7 +368,7 @@ show.grid(pictures, [kind or "as in training" for _, kind in shifts], columns=4,
 # ### From scenes to batches
 #
 # To the models, our world is a data set like any other: a list of samples, and a function that makes a batch of some of
-# them. Photos come in the same form, from `vlcourse.data.sources.images.open_source`.
+# them. Photos come in the same form, from `vlcourse.data.sources.open_source`.
 
 # %%
 # NBVAL_CHECK_OUTPUT
