@@ -215,3 +215,48 @@ def test_saved_weights_have_plain_names_and_fill_a_model(tmp_path: Path) -> None
         checkpoint.load_weights(fresh, tmp_path / "cut.safetensors")
     with pytest.raises(checkpoint.CheckpointError, match="there are no weights"):
         checkpoint.load_weights(fresh, tmp_path / "absent")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"config.json": '{"model_type": "llama"}', "model.safetensors": "weights"},
+        {"log.csv": "mine"},
+        {"config.json": '{"train": {}}', "step-7/notes.txt": "mine", "thesis.tex": "mine"},
+        {"config.json": "[" * 100_000},
+        {".tmp-notes": "mine"},
+    ],
+    ids=["a model of transformers", "a log", "more than a run", "deep JSON", "a name like ours"],
+)
+def test_a_folder_that_is_no_run_is_not_touched(
+    tmp_path: Path, files: dict[str, str], resume: bool
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = contents(tmp_path)
+    with pytest.raises(checkpoint.CheckpointError, match="no folder of a run: nothing in it was"):
+        tiny.fit(tiny.config(steps=1), tmp_path, resume=resume)
+    assert contents(tmp_path) == before
+
+
+def test_a_run_from_before_the_mark_goes_on_and_fresh_leaves_what_is_not_ours(
+    tmp_path: Path,
+) -> None:
+    tiny.fit(tiny.config(steps=1), tmp_path)
+    (tmp_path / checkpoint.MARK).unlink()
+    assert tiny.fit(tiny.config(steps=2), tmp_path).step == 2
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / ".tmp-mine").write_text("mine")
+    (tmp_path / ".tmp-77-step-000009").mkdir()
+    tiny.fit(tiny.config(steps=1, lr=0.1), tmp_path, resume=False)
+    kept = contents(tmp_path)
+    assert kept["notes.txt"] == kept[".tmp-mine"] == b"mine"
+    assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [1]
+    assert not (tmp_path / ".tmp-77-step-000009").exists()

@@ -1,6 +1,7 @@
 """The run folder: checkpoints that are either whole or absent, and resume from the last one.
 
-    runs/NAME/config.json            the settings of the run
+    runs/NAME/vlcourse-run.json      the mark of a run: no other folder is written to
+              config.json            the settings of the run
               metrics.json           the latest evaluation
               log.csv, tensorboard/  the curves
               step-000500/           model.safetensors, train_state.pt, state.json
@@ -32,6 +33,9 @@ FREE = (
     "checkpointing",
 )  # fmt: skip
 _STEP = re.compile(r"step-(\d+)")
+_TEMPORARY = re.compile(r"\.tmp-\d+-(old-)?(step-\d+|[a-z-]+\.(json|csv|safetensors))$")
+MARK = "vlcourse-run.json"  # says that a folder is a run of ours
+OURS = (MARK, "config.json", "metrics.json", "log.csv", "best", "tensorboard")
 
 
 class CheckpointError(VlcourseError, RuntimeError):
@@ -70,6 +74,18 @@ def checkpoints(run: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
+def _is_run(run: Path, inside: list[str]) -> bool:
+    """Whether a run of ours wrote this folder; before there was a mark, it wrote nothing else."""
+    if MARK in inside:
+        return True
+    try:
+        settings = json.loads((run / "config.json").read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    alone = all(name in OURS or _STEP.fullmatch(name) for name in inside)
+    return alone and isinstance(settings, dict) and isinstance(settings.get("train"), dict)
+
+
 def open_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
     """Prepare a run folder: clear what a killed run left half-written, check or begin the run.
 
@@ -79,16 +95,26 @@ def open_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
         resume: False deletes the checkpoints and logs of an earlier run in this folder.
 
     Raises:
-        CheckpointError: when the folder has checkpoints of a run with other settings.
+        CheckpointError: when the folder has checkpoints of a run with other settings, or files that
+            no run of ours has written: those are never touched.
     """
+    if run.is_file():
+        raise CheckpointError(f"{run} is a file: name a folder for the run (--out)")
     run.mkdir(parents=True, exist_ok=True)
-    for path in run.glob(".tmp-*"):
-        remove(path)
-    if not resume:
-        for path in [*run.glob("step-*"), *(run / name for name in ("best", "tensorboard"))]:
+    inside = sorted(path.name for path in run.iterdir() if not _TEMPORARY.match(path.name))
+    if inside and not _is_run(run, inside):
+        raise CheckpointError(
+            f"{run} holds {inside[0]} and is no folder of a run: nothing in it was touched. Name "
+            "another folder for the run (--out)"
+        )
+    write_json(run / MARK, {"format": 1})
+    for path in run.iterdir():
+        if _TEMPORARY.match(path.name):
             remove(path)
-        for name in ("config.json", "metrics.json", "log.csv"):
-            remove(run / name)
+    if not resume:
+        for path in [*(folder for _, folder in checkpoints(run)), *(run / name for name in OURS)]:
+            if path.name != MARK:
+                remove(path)
     config = run / "config.json"
     if checkpoints(run) and config.is_file():
         before, now = _flat(json.loads(config.read_text("utf-8"))), _flat(_jsonable(settings))
