@@ -23,6 +23,7 @@ from vlcourse.engine.interrupts import Interrupted, Interrupts
 from vlcourse.engine.log import Log
 from vlcourse.engine.optimizer import adamw, improved, lr_at
 from vlcourse.files import write_json
+from vlcourse.layers.frozen import evaluating
 
 
 @dataclass(frozen=True)
@@ -209,17 +210,14 @@ def evaluate_loss(
     count = min(len(dataset), limit or len(dataset)) // batch_size
     if not count:
         raise batches.BatchError(f"there are fewer than batch_size={batch_size} samples")
-    was_training = model.training
     sums: dict[str, torch.Tensor] = {}
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for i in range(count):
             first = i * batch_size + ranks.rank * local
             batch = collate([dataset[row] for row in range(first, first + local)])
             losses = model(parallel.to_device(batch, ranks.device))
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.float() / count
-    model.train(was_training)
     means = ranks.mean(torch.stack(list(sums.values()))).tolist()
     return dict(zip(sums, means, strict=True))
 
