@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vlcourse import engine, losses
 from vlcourse.engine import parallel
@@ -27,7 +28,7 @@ class Block(nn.Module):
 
 
 class Tiny(nn.Module):
-    """Two towers with a shared projection, a 0-d temperature, and a contrastive loss."""
+    """Two towers with a shared projection, a temperature, and a contrastive loss."""
 
     def __init__(self, dropout: float = 0.0, width: int = 8) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ class Tiny(nn.Module):
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(2))
         self.image = nn.Linear(width, 5)
         self.text = self.image  # shared by construction
-        self.log_scale = nn.Parameter(torch.tensor(1.0))
+        self.log_scale = nn.Parameter(torch.tensor([1.0]))
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
@@ -128,7 +129,10 @@ def train_over_ranks(out: Path) -> None:
             settings = config(parallel=mode, accumulate=accumulate)
             result = fit(settings, out / name, evaluate=evaluate)
             report[name] = {"history": result.history, "metrics": result.metrics}
-            own = {key: value.tolist() for key, value in result.model.state_dict().items()}
+            own = {
+                key: value.full_tensor().tolist() if isinstance(value, DTensor) else value.tolist()
+                for key, value in result.model.state_dict().items()
+            }
             report[name]["weights"] = own
     try:
         fit(config(parallel="fsdp", eval_every=1), out / "from-two", evaluate=StopAt(3))

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from vlcourse import engine
-from vlcourse.engine import checkpoint
+from vlcourse.engine import checkpoint, folder
 from vlcourse.weights.state import weights_of
 
 HERE = Path(__file__).parents[1]
@@ -91,8 +91,9 @@ def test_a_crash_at_any_point_of_saving_is_survived(
             break
         finally:
             monkeypatch.setattr(os, "replace", replace)
-        for _, folder in checkpoint.checkpoints(run):
-            checkpoint.load(folder)  # whatever is there is whole
+        for step, place in checkpoint.checkpoints(run):  # whatever is there is whole
+            assert checkpoint.read_state(place, step)
+            checkpoint.load_weights(tiny.Tiny(), place)
         result = tiny.fit(settings, run, dropout=0.3, evaluate=tiny.evaluate)
         same_weights(result.model.state_dict(), whole.model.state_dict())
         assert not list(run.glob(".tmp-*")), point
@@ -250,7 +251,7 @@ def test_a_run_from_before_the_mark_goes_on_and_fresh_leaves_what_is_not_ours(
     tmp_path: Path,
 ) -> None:
     tiny.fit(tiny.config(steps=1), tmp_path)
-    (tmp_path / checkpoint.MARK).unlink()
+    (tmp_path / folder.MARK).unlink()
     assert tiny.fit(tiny.config(steps=2), tmp_path).step == 2
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".tmp-mine").write_text("mine")

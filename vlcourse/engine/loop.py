@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vlcourse.engine import batches, checkpoint, parallel
+from vlcourse.engine import batches, checkpoint, folder, parallel
 from vlcourse.engine.config import NonFiniteLoss, TrainConfig
 from vlcourse.engine.interrupts import Interrupted, Interrupts
 from vlcourse.engine.log import Log
@@ -31,7 +31,8 @@ class Result:
     """What a run gives back.
 
     Attributes:
-        model: the trained model in eval mode; if it was sharded, a whole copy on the CPU.
+        model: the trained model in eval mode. Under FSDP it stays sharded; its whole weights are in
+            the run folder's last checkpoint.
         history: rows of the log: step, loss, each loss, grad_norm, lr, samples_per_s, metrics.
         seconds: time in training steps, over all processes that took the run forward.
         step: optimiser steps done.
@@ -46,7 +47,7 @@ class Result:
 
 
 def fit(
-    model: nn.Module,
+    model: nn.Module | Callable[[], nn.Module],
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     config: TrainConfig,
@@ -61,10 +62,12 @@ def fit(
 
     Args:
         model: ``model(batch) → {"name": scalar loss}``; the batch's tensors arrive on its device.
+            Or a function that builds it: under FSDP no rank ever holds such a model whole.
         dataset: map-style or iterable, of samples.
         collate: ``collate(samples, generator=…)`` → batch, with the samples' ``"ids"``.
         config: how.
-        evaluate: measurements of a whole model in eval mode. Every rank calls it.
+        evaluate: measurements of a model in eval mode. Every rank calls it, and under FSDP all call
+            the model's blocks in the same order.
         out: run folder; None writes nothing.
         resume: go on from the newest checkpoint in ``out``; False deletes them.
         run_config: more settings to keep in config.json and to compare before going on.
@@ -82,13 +85,11 @@ def fit(
     step, seconds, metrics, best = 0, 0.0, {}, None
     if run is not None:
         if ranks.main:
-            checkpoint.open_run(run, {**(run_config or {}), "train": asdict(config)}, resume)
+            folder.open_run(run, {**(run_config or {}), "train": asdict(config)}, resume)
         ranks.barrier()
-        if found := checkpoint.checkpoints(run):
-            weights, moments, state = checkpoint.load(found[-1][1])
-            held.load(optimizer, weights, moments)
-            step, seconds = state["step"], state["seconds"]
-            metrics, best = state["metrics"], state["best"]
+        state = checkpoint.resume(run, held, optimizer)
+        step, seconds = state["step"], state["seconds"]
+        metrics, best = state["metrics"], state["best"]
     todo = range(step * config.accumulate, max(step, config.steps) * config.accumulate)
     data = batches.loader(dataset, collate, config, ranks, todo)
     log = Log(run if ranks.main else None, config.steps, step, ranks.main, plot)
@@ -96,12 +97,10 @@ def fit(
     def save() -> None:
         if run is None or step == 0:
             return
-        weights, moments = held.state(optimizer)
-        if ranks.main:
-            state = {"seconds": seconds, "metrics": metrics, "best": best, "seed": config.seed}
-            checkpoint.save(run, step, weights, moments, state, config.keep)
+        state = {"seconds": seconds, "metrics": metrics, "best": best, "seed": config.seed}
+        checkpoint.save(run, step, held, optimizer, state, config.keep, step >= config.steps)
 
-    model.train()
+    held.plain.train()
     since, samples_per_step = (step, seconds), config.batch_size * config.accumulate
     interrupts = Interrupts()
     try:
@@ -117,9 +116,9 @@ def fit(
                     if run is not None and ranks.main:
                         write_json(run / "metrics.json", {"step": step, **metrics})
                     if better := improved(config.best, metrics, best):
-                        best, (weights, _) = better, held.state(optimizer)
-                        if run is not None and ranks.main:
-                            checkpoint.save_best(run, step, weights, best)
+                        best = better
+                        if run is not None:
+                            checkpoint.save_best(run, step, held, best)
                 if evaluating or step == 1 or _due(step, config.log_every, last):
                     speed = (step - since[0]) * samples_per_step / (seconds - since[1])
                     row |= {"samples_per_s": speed, **(metrics if evaluating else {})}
@@ -138,8 +137,7 @@ def fit(
         raise Interrupted(f"stopped after step {step} of {config.steps}{where}") from None
     finally:
         log.close()
-    with held.whole() as whole:
-        return Result(whole.eval(), log.rows, seconds, step, metrics)
+    return Result(held.plain.eval(), log.rows, seconds, step, metrics)
 
 
 def train_step(
@@ -187,7 +185,7 @@ def measure(
     held: parallel.Model, evaluate: Callable[[nn.Module], dict[str, float]]
 ) -> dict[str, float]:
     """Evaluate the whole model; every rank gets rank 0's numbers."""
-    with held.whole() as model, torch.no_grad():
+    with held.evaluating() as model, torch.no_grad():
         metrics = dict(evaluate(model.eval()))
     held.plain.train()
     return held.ranks.from_main(metrics)
