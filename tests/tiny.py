@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -84,17 +85,26 @@ def evaluate(model: nn.Module) -> dict[str, float]:
     return {"val_loss": means["itc"]}
 
 
-def config(**changes: Any) -> engine.TrainConfig:
-    settings = {"steps": 6, "batch_size": 8, "warmup": 2, "lr": 0.01, "log_every": 1, "seed": 3}
-    return engine.TrainConfig(**(settings | changes))
+class Settings(NamedTuple):
+    train: engine.TrainConfig
+    run: engine.RunConfig
+
+
+def config(**changes: Any) -> Settings:
+    """Settings of both kinds by their names."""
+    where = {field.name for field in fields(engine.RunConfig)}
+    what = {"steps": 6, "batch_size": 8, "warmup": 2, "lr": 0.01, "seed": 3}
+    what |= {name: value for name, value in changes.items() if name not in where}
+    run = {"log_every": 1} | {n: value for n, value in changes.items() if n in where}
+    return Settings(engine.TrainConfig(**what), engine.RunConfig(**run))
 
 
 def fit(
-    settings: engine.TrainConfig, out: Path | None = None, dropout: float = 0.0, **arguments: Any
+    settings: Settings, /, out: Path | None = None, dropout: float = 0.0, **arguments: Any
 ) -> engine.Result:
     torch.manual_seed(7)
     dataset = arguments.pop("dataset", None) or Pairs()
-    return engine.fit(Tiny(dropout), dataset, collate, settings, out=out, **arguments)
+    return engine.fit(Tiny(dropout), dataset, collate, *settings, out=out, **arguments)
 
 
 class StopAt:

@@ -32,7 +32,7 @@ def test_it_learns_and_reports() -> None:
 
 
 def test_learning_rate_is_warmup_then_cosine() -> None:
-    config = tiny.config(steps=110, warmup=10, lr=2.0, min_lr=0.1)
+    config = tiny.config(steps=110, warmup=10, lr=2.0, min_lr=0.1).train
     assert lr_at(0, config) == pytest.approx(0.2)
     assert lr_at(9, config) == pytest.approx(2.0)
     assert lr_at(10, config) == pytest.approx(2.0)
@@ -44,7 +44,7 @@ def test_learning_rate_is_warmup_then_cosine() -> None:
 
 def test_vectors_and_scalars_are_not_decayed() -> None:
     model = tiny.Tiny()
-    optimizer = adamw(model, tiny.config(weight_decay=0.3))
+    optimizer = adamw(model, tiny.config(weight_decay=0.3).train)
     decay = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     for name, parameter in model.named_parameters():
         if name.startswith("frozen"):
@@ -55,8 +55,8 @@ def test_vectors_and_scalars_are_not_decayed() -> None:
 
 def test_one_step_is_adamw_with_clipped_gradients() -> None:
     """Against torch's own pieces, written out."""
-    config = tiny.config(steps=1, warmup=0, clip_norm=0.05, weight_decay=0.2)
-    ours = tiny.fit(config).model
+    settings = tiny.config(steps=1, warmup=0, clip_norm=0.05, weight_decay=0.2)
+    ours, config = tiny.fit(settings).model, settings.train
     torch.manual_seed(7)
     model = tiny.Tiny()
     optimizer = adamw(model, config)
@@ -70,8 +70,8 @@ def test_one_step_is_adamw_with_clipped_gradients() -> None:
 
 
 def test_accumulation_averages_gradients_and_adds_no_negatives() -> None:
-    config = tiny.config(steps=1, accumulate=3, batch_size=4)
-    row = tiny.fit(config).history[0]
+    settings = tiny.config(steps=1, accumulate=3, batch_size=4)
+    row, config = tiny.fit(settings).history[0], settings.train
     torch.manual_seed(7)
     model, data = tiny.Tiny(), Batches(tiny.Pairs(), tiny.collate, 4, config.seed)
     mean = torch.stack([sum(model(data[i]).values()) for i in range(3)]).mean()
@@ -97,13 +97,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(where: str) -> None:
 
     model = Broken()
     with pytest.raises(engine.NonFiniteLoss) as stopped:
-        engine.fit(model, tiny.Pairs(), tiny.collate, tiny.config(accumulate=2, steps=9))
+        engine.fit(model, tiny.Pairs(), tiny.collate, *tiny.config(accumulate=2, steps=9))
     text = str(stopped.value)
-    data = Batches(tiny.Pairs(), tiny.collate, 8, tiny.config().seed)
+    data = Batches(tiny.Pairs(), tiny.collate, 8, tiny.config().train.seed)
     position = next(i for i in range(18) if 17 in data.rows(i))
     step = position // 2
     assert text.startswith(f"step {step + 1}:")
-    assert f"learning rate {lr_at(step, tiny.config(steps=9)):.3g}" in text
+    assert f"learning rate {lr_at(step, tiny.config(steps=9).train):.3g}" in text
     named = set(text.split("samples ")[1].split(", "))
     assert {f"pair-{row}" for row in data.rows(position)} <= named
     assert len(named) == (8 if where == "loss" else 16)
@@ -258,7 +258,7 @@ def test_bf16_autocast_on_request() -> None:
 
     for precision in ("auto", "bf16", "float32"):
         model = Watch()
-        engine.fit(model, tiny.Pairs(), tiny.collate, tiny.config(steps=1, precision=precision))
+        engine.fit(model, tiny.Pairs(), tiny.collate, *tiny.config(steps=1, precision=precision))
         assert model.embed.weight.dtype == torch.float32
     assert seen[1:] == [torch.bfloat16, torch.float32]
 

@@ -70,8 +70,8 @@ def test_two_ranks_equal_one_process(
 def moments_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     """A checkpoint's optimiser state, whichever way it was written, in one process."""
     model, settings = tiny.Tiny(), tiny.config()
-    held = parallel.Model(model, parallel.start("none"), settings)
-    optimizer = adamw(model, settings)
+    held = parallel.Model(model, parallel.start("none"), settings.run)
+    optimizer = adamw(model, settings.train)
     held.load(folder, optimizer)
     return moments.of(model, optimizer)
 

@@ -157,15 +157,15 @@ def test_half_written_folders_are_ignored_and_cleared(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     extra = {"model": {"width": 8}, "data": {"objects": (1, 4)}}
-    tiny.fit(tiny.config(steps=1), tmp_path, run_config=extra)
+    tiny.fit(tiny.config(steps=1), tmp_path, settings=extra)
     other = {"model": {"width": 16}, "data": {"objects": (1, 4)}}
     with pytest.raises(checkpoint.CheckpointError) as refused:
-        tiny.fit(tiny.config(steps=1, lr=0.5), tmp_path, run_config=other)
+        tiny.fit(tiny.config(steps=1, lr=0.5), tmp_path, settings=other)
     assert "model.width (was 8, now 16)" in str(refused.value)
     assert "train.lr (was 0.01, now 0.5)" in str(refused.value)
     assert "objects" not in str(refused.value)
     free = tiny.config(steps=2, eval_every=1, save_every=1, log_every=5, keep=3, workers=0)
-    assert tiny.fit(free, tmp_path, run_config=extra).step == 2
+    assert tiny.fit(free, tmp_path, settings=extra).step == 2
 
 
 def test_fresh_begins_again(tmp_path: Path) -> None:
@@ -261,3 +261,16 @@ def test_a_run_from_before_the_mark_goes_on_and_fresh_leaves_what_is_not_ours(
     assert kept["notes.txt"] == kept[".tmp-mine"] == b"mine"
     assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [1]
     assert not (tmp_path / ".tmp-77-step-000009").exists()
+
+
+def test_a_run_from_when_where_it_runs_was_part_of_its_training_goes_on(tmp_path: Path) -> None:
+    tiny.fit(tiny.config(steps=1), tmp_path)
+    config = tmp_path / "config.json"
+    settings = json.loads(config.read_text())
+    settings["train"] |= {"workers": 3, "precision": "bf16", "log_every": 7}
+    config.write_text(json.dumps(settings))
+    assert tiny.fit(tiny.config(steps=2, precision="float32"), tmp_path).step == 2
+    settings["train"]["lr"] = 0.5
+    config.write_text(json.dumps(settings))
+    with pytest.raises(checkpoint.CheckpointError, match="train.lr .was 0.5, now 0.01"):
+        tiny.fit(tiny.config(steps=3), tmp_path)

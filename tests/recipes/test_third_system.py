@@ -98,7 +98,7 @@ def test_it_trains_is_measured_and_gives_its_parts_to_another_run(
     result = recipes.train_recipe(table["bigram"])
     assert result.step == 60 and result.metrics["loss"] < 0.5  # ln 5 = 1.61 before
     assert len(table) == len(recipes.merged(recipes.clip.RECIPES, recipes.llama.RECIPES)) + 1
-    again = Recipe("again", "", BigramConfig(), CycleData(), TRAIN, (Part("", "bigram"),))
+    again = Recipe("again", "", BigramConfig(), CycleData(), TRAIN, parts=(Part("", "bigram"),))
     for name, tensor in started(again, table).state_dict().items():
         assert torch.equal(tensor, result.model.state_dict()[name])
 
@@ -111,7 +111,7 @@ def test_a_frozen_part_stays_bit_for_bit_and_in_eval_mode(
     norm.running_mean.fill_(0.3)  # type: ignore[union-attr]
     write_weights(tmp_path / "norm.safetensors", weights_of(norm))
     part = Part("norm", str(tmp_path / "norm.safetensors"), frozen=True)
-    recipe = Recipe("frozen", "", BigramConfig(), CycleData(), TRAIN, (part,))
+    recipe = Recipe("frozen", "", BigramConfig(), CycleData(), TRAIN, parts=(part,))
     model = recipes.train_recipe(recipe).model
     for name, tensor in norm.state_dict().items():
         assert torch.equal(model.get_submodule("norm").state_dict()[name], tensor)
@@ -123,7 +123,7 @@ def test_a_frozen_part_stays_bit_for_bit_and_in_eval_mode(
 def test_what_cannot_be_is_refused(table: dict[str, Recipe]) -> None:
     with pytest.raises(ValueError, match="two recipes are called 'bigram'"):
         merged(RECIPES, RECIPES)
-    other = Recipe("other", "", BigramConfig(7), CycleData(), TRAIN, (Part("", "bigram"),))
+    other = Recipe("other", "", BigramConfig(7), CycleData(), TRAIN, parts=(Part("", "bigram"),))
     recipes.train_recipe(table["bigram"])
     with pytest.raises(RecipeError, match="other cannot start from bigram: their alphabets differ"):
         started(other, table)
@@ -131,6 +131,6 @@ def test_what_cannot_be_is_refused(table: dict[str, Recipe]) -> None:
         (Part("hed", "bigram"), "no part of wrong 'hed'; did you mean 'head'"),
         (Part("", "bigrm"), "parts=:bigrm: there is no recipe 'bigrm'; did you mean 'bigram'"),
     ):
-        wrong = Recipe("wrong", "", BigramConfig(), CycleData(), TRAIN, (part,))
+        wrong = Recipe("wrong", "", BigramConfig(), CycleData(), TRAIN, parts=(part,))
         with pytest.raises(RecipeError, match=said):
             started(wrong, table)

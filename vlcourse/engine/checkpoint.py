@@ -125,7 +125,9 @@ def save(
             if main:
                 remove(temporary)
             before = [folder.name for _, folder in checkpoints(run)]
-            kept = f"{before[-1]} is whole, and the run goes on from there" if before else "make room"
+            kept = (
+                f"{before[-1]} is whole, and the run goes on from there" if before else "make room"
+            )
             raise CheckpointError(
                 f"{final} could not be written ({sharding.reason(error)}); {kept}"
             ) from None

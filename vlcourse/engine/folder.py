@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from vlcourse.engine.checkpoint import STEP, checkpoints
+from vlcourse.engine.config import RunConfig
 from vlcourse.files import remove, write_json
 from vlcourse.weights.state import CheckpointError
 
-# What may differ when a run goes on: how long, how often it reports, and where it runs.
-FREE = (
-    "steps", "eval_every", "save_every", "log_every", "keep", "workers", "parallel", "compile",
-    "checkpointing",
-)  # fmt: skip
+# What may differ when a run goes on: how it is called, how long it is, and where it runs (which in
+# old runs is among the settings of the training).
+FREE = {
+    "name", "doc", "train.steps", *(f"{part}.{field.name}" for part in ("run", "train")
+    for field in fields(RunConfig)),
+}  # fmt: skip
 _TEMPORARY = re.compile(r"\.tmp-\d+-(old-)?(step-\d+|[a-z-]+\.(json|jsonl|csv|safetensors))$")
 _DAMAGED = re.compile(r"damaged-step-\d+")
 MARK = "vlcourse-run.json"  # says that a folder is a run of ours
@@ -80,11 +83,10 @@ def open_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
                 f"{config} is damaged ({error}): the run goes on without comparing its settings",
                 stacklevel=2,
             )
-        free = {"doc", "name", *(f"train.{name}" for name in FREE)}
         differing = [
             f"{key} (was {before.get(key, 'absent')}, now {now.get(key, 'absent')})"
             for key in sorted(before.keys() | now.keys())
-            if key not in free and before.get(key) != now.get(key)
+            if key not in FREE and before.get(key) != now.get(key)
         ]
         if differing:
             raise CheckpointError(

@@ -18,12 +18,14 @@ import torch
 from torch import nn
 
 from vlcourse.engine import batches, checkpoint, folder, parallel
-from vlcourse.engine.config import NonFiniteLoss, TrainConfig
+from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
 from vlcourse.engine.interrupts import Interrupted, Interrupts
 from vlcourse.engine.log import Log
 from vlcourse.engine.optimizer import adamw, improved, lr_at
 from vlcourse.files import write_json
 from vlcourse.layers.frozen import evaluating
+
+DEFAULT = RunConfig()
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,12 @@ def fit(
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     config: TrainConfig,
+    run: RunConfig = DEFAULT,
     *,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     out: Path | str | None = None,
     resume: bool = True,
-    run_config: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
     plot: bool | None = None,
 ) -> Result:
     """Train a model: minimise the sum of ``model(batch)``'s losses.
@@ -65,12 +68,13 @@ def fit(
             Or a function that builds it: under FSDP no rank ever holds such a model whole.
         dataset: map-style or iterable, of samples.
         collate: ``collate(samples, generator=…)`` → batch, with the samples' ``"ids"``.
-        config: how.
+        config: what the run is.
+        run: where and how it is carried out.
         evaluate: measurements of a model in eval mode. Every rank calls it, and under FSDP all call
             the model's blocks in the same order.
         out: run folder; None writes nothing.
         resume: go on from the newest checkpoint in ``out``; False deletes them.
-        run_config: more settings to keep in config.json and to compare before going on.
+        settings: more of them to keep in config.json and to compare before going on.
         plot: live loss plot; None draws one in a notebook only.
 
     Raises:
@@ -78,27 +82,27 @@ def fit(
         Interrupted: on Ctrl-C, after the step was finished and saved.
         CheckpointError, BatchError, ParallelError: see there.
     """
-    run = Path(out) if out is not None else None
-    ranks = parallel.start(config.parallel)
-    held = parallel.Model(model, ranks, config)
+    place = Path(out) if out is not None else None
+    ranks = parallel.start(run.parallel)
+    held = parallel.Model(model, ranks, run)
     optimizer = adamw(held.plain, config)
     step, seconds, metrics, best = 0, 0.0, {}, None
-    if run is not None:
+    if place is not None:
         if ranks.main:
-            folder.open_run(run, {**(run_config or {}), "train": asdict(config)}, resume)
+            folder.open_run(place, {**(settings or {}), "train": asdict(config)}, resume)
         ranks.barrier()
-        state = checkpoint.resume(run, held, optimizer)
+        state = checkpoint.resume(place, held, optimizer)
         step, seconds = state["step"], state["seconds"]
         metrics, best = state["metrics"], state["best"]
     todo = range(step * config.accumulate, max(step, config.steps) * config.accumulate)
-    data = batches.loader(dataset, collate, config, ranks, todo)
-    log = Log(run if ranks.main else None, config.steps, step, ranks.main, plot)
+    data = batches.loader(dataset, collate, config, ranks, todo, run.workers)
+    log = Log(place if ranks.main else None, config.steps, step, ranks.main, plot)
 
     def save() -> None:
-        if run is None or step == 0:
+        if place is None or step == 0:
             return
         state = {"seconds": seconds, "metrics": metrics, "best": best, "seed": config.seed}
-        checkpoint.save(run, step, held, optimizer, state, config.keep, step >= config.steps)
+        checkpoint.save(place, step, held, optimizer, state, run.keep, step >= config.steps)
 
     held.plain.train()
     since, samples_per_step = (step, seconds), config.batch_size * config.accumulate
@@ -111,15 +115,15 @@ def fit(
                 seconds += time.perf_counter() - began
                 step += 1
                 stopping, last = row.pop("stop") > 0, step == config.steps
-                if evaluating := evaluate is not None and _due(step, config.eval_every, last):
+                if evaluating := evaluate is not None and _due(step, run.eval_every, last):
                     metrics = measure(held, evaluate)
-                    if run is not None and ranks.main:
-                        write_json(run / "metrics.json", {"step": step, **metrics})
-                    if better := improved(config.best, metrics, best):
+                    if place is not None and ranks.main:
+                        write_json(place / "metrics.json", {"step": step, **metrics})
+                    if better := improved(run.best, metrics, best):
                         best = better
-                        if run is not None:
-                            checkpoint.save_best(run, step, held, best)
-                if evaluating or step == 1 or _due(step, config.log_every, last):
+                        if place is not None:
+                            checkpoint.save_best(place, step, held, best)
+                if evaluating or step == 1 or _due(step, run.log_every, last):
                     speed = (step - since[0]) * samples_per_step / (seconds - since[1])
                     row |= {"samples_per_s": speed, **(metrics if evaluating else {})}
                     log.add({"step": step, **row})
@@ -127,13 +131,13 @@ def fit(
                 log.advance()
                 if stopping:
                     raise KeyboardInterrupt
-                if _due(step, config.save_every, last):
+                if _due(step, run.save_every, last):
                     save()
     except KeyboardInterrupt:
         if interrupts.hard:  # in the middle of a step
             raise
         save()
-        where = f"; saved in {run}: the same command goes on from there" if run and step else ""
+        where = f"; saved in {place}: the same command goes on from there" if place and step else ""
         raise Interrupted(f"stopped after step {step} of {config.steps}{where}") from None
     finally:
         log.close()

@@ -23,10 +23,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vlcourse import VlcourseError
 from vlcourse.engine import moments, sharding
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig
 from vlcourse.engine.optimizer import use_bf16
 from vlcourse.engine.recompute import recompute_blocks
-from vlcourse.weights.state import Tensors, aliases, stream_weights, weights_of, write_weights
+from vlcourse.weights.state import Tensors, stream_weights, weights_of, write_weights
 
 
 class ParallelError(VlcourseError, RuntimeError):
@@ -92,14 +92,14 @@ def start(mode: str) -> Ranks:
     if mode == "none":
         if world > 1:
             raise ParallelError(
-                f"torchrun started {world} processes, but train.parallel is none, so each would "
-                "train its own copy: add train.parallel=ddp or train.parallel=fsdp"
+                f"torchrun started {world} processes, but run.parallel is none, so each would "
+                "train its own copy: add run.parallel=ddp or run.parallel=fsdp"
             )
         return Ranks(mode, device())
     if "RANK" not in os.environ:
         raise ParallelError(
-            f"train.parallel={mode} needs torchrun: start it as `torchrun --nproc-per-node 2 "
-            "-m vlcourse train …`, or run one process with train.parallel=none"
+            f"run.parallel={mode} needs torchrun: start it as `torchrun --nproc-per-node 2 "
+            "-m vlcourse train …`, or run one process with run.parallel=none"
         )
     where = device()
     if not dist.is_initialized():
@@ -140,11 +140,11 @@ class Model:
     """
 
     def __init__(
-        self, model: nn.Module | Callable[[], nn.Module], ranks: Ranks, config: TrainConfig
+        self, model: nn.Module | Callable[[], nn.Module], ranks: Ranks, run: RunConfig
     ) -> None:
         """Take up a model, or build one: under FSDP2 a function's model is never whole anywhere."""
         self.ranks = ranks
-        self.bf16 = use_bf16(config.precision, ranks.device)
+        self.bf16 = use_bf16(run.precision, ranks.device)
         sharded, tensor = ranks.mode == "fsdp", None
         if isinstance(model, nn.Module):
             self.plain = model.to(ranks.device)
@@ -155,16 +155,16 @@ class Model:
         if ranks.world > 1 and tensor is None:  # every rank starts from rank 0's weights
             for own in self.plain.state_dict().values():
                 dist.broadcast(own, src=0)
-        if config.checkpointing:
+        if run.checkpointing:
             recompute_blocks(self.plain)
-        if config.compile and not sharded:
+        if run.compile and not sharded:
             self.plain.compile()
         self.wrapped: nn.Module = self.plain
         if ranks.mode == "ddp":
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(self.plain, ids, gradient_as_bucket_view=True)
         elif sharded:
-            sharding.shard(self.plain, ranks.device, self.bf16, config.compile)
+            sharding.shard(self.plain, ranks.device, self.bf16, run.compile)
             if tensor is not None:
                 sharding.fill(self.plain, ranks.device, tensor)
 

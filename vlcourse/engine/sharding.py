@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -39,7 +38,9 @@ def build(make: Callable[[], nn.Module]) -> tuple[nn.Module, Callable[[str], Ten
     return model, lambda name: deferred.make(noted[name])
 
 
-def shard(model: nn.Module, device: torch.device, bf16: bool = False, compiled: bool = False) -> None:
+def shard(
+    model: nn.Module, device: torch.device, bf16: bool = False, compiled: bool = False
+) -> None:
     """Cut a model's parameters over the ranks, in place.
 
     Each child of every ``nn.ModuleList`` called ``blocks`` is one unit, and what is left is one.
@@ -109,7 +110,11 @@ def load(folder: Path, targets: Tensors) -> None:
         reader = HuggingFaceStorageReader(str(folder))
         entries = reader.read_metadata().state_dict_metadata
         stored = {name: torch.Size(entry.size) for name, entry in entries.items()}
-        check_fit(f"{folder} does not fit the model", stored, {name: tensor.shape for name, tensor in targets.items()})
+        check_fit(
+            f"{folder} does not fit the model",
+            stored,
+            {name: tensor.shape for name, tensor in targets.items()},
+        )
         # A scalar stored as a vector of one, or the other way round, takes a detour.
         odd = {n: torch.zeros(stored[n]) for n, t in targets.items() if t.shape != stored[n]}
         with warnings.catch_warnings():

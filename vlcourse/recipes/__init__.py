@@ -37,6 +37,6 @@ def train_recipe(
     dataset = recipe.build_data("train")
     run = (out or paths.runs_dir() / recipe.name) if save else None
     return fit(
-        model, dataset, recipe.collate(train=True), recipe.train,
-        evaluate=recipe.evaluator(), out=run, resume=resume, run_config=asdict(recipe),
+        model, dataset, recipe.collate(train=True), recipe.train, recipe.run,
+        evaluate=recipe.evaluator(), out=run, resume=resume, settings=asdict(recipe),
     )  # fmt: skip
