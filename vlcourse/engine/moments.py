@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vlcourse.engine.sharding import rows_of
 from vlcourse.files import flush

@@ -26,7 +26,7 @@ from vlcourse.engine import moments, sharding
 from vlcourse.engine.config import TrainConfig
 from vlcourse.engine.optimizer import use_bf16
 from vlcourse.engine.recompute import recompute_blocks
-from vlcourse.weights.state import Tensors, aliases, stream_weights, weights_of, write_weights
+from vlcourse.weights.state import Tensors, stream_weights, weights_of, write_weights
 
 
 class ParallelError(VlcourseError, RuntimeError):

@@ -71,9 +71,7 @@ def stream_weights(
     os.replace(temporary, path)
 
 
-def check_fit(
-    what: str, given: Mapping[str, torch.Size], wanted: Mapping[str, torch.Size]
-) -> None:
+def check_fit(what: str, given: Mapping[str, torch.Size], wanted: Mapping[str, torch.Size]) -> None:
     """Refuse names or shapes that are not the wanted ones; a vector of one may be a scalar.
 
     Args:
