@@ -17,7 +17,8 @@ HERE = Path(__file__).parent
 def start(function: Callable[..., None], *arguments: Any) -> Any:
     """A process that calls a function of a module in tests/."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny", "fsdp_ranks", "torch.utils.tensorboard"])
+    late = ["torch.utils.tensorboard", "torch._dynamo"]  # what the first step would import
+    context.set_forkserver_preload(["tiny", "fsdp_ranks", *late])
     # The first call starts the server, which takes up the environment.
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "MALLOC_MMAP_THRESHOLD_")}
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from vlcourse.files import writing
 
 Row = dict[str, float]
 
@@ -60,7 +63,7 @@ class Log:
         shown = {"loss": f"{row['loss']:.4f}", "samples/s": f"{row['samples_per_s']:.0f}"}
         self.bar.set_postfix(shown, refresh=False)
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
+            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         if self.board is not None:
             for key, value in row.items():
@@ -73,7 +76,8 @@ class Log:
         """Finish the bar, the files and the figure."""
         self.bar.close()
         if self.board is not None:
-            self.board.close()
+            with contextlib.suppress(OSError):  # a full disk has been reported for the log
+                self.board.close()
         if self.plot is not None:
             self.plot.draw(self.rows, final=True)
 
