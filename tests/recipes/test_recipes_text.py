@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import json
@@ -21,6 +20,7 @@ from safetensors.torch import load_file
 
 from vlcourse import cli, overrides
 from vlcourse.data.sources.decode import SourceError
+from vlcourse.engine import log as engine_log
 from vlcourse.models.llama import PRESETS
 from vlcourse.recipes import RECIPES, Recipe
 from vlcourse.recipes.llama import LLAMA_RUNS, DocumentData
@@ -108,11 +108,7 @@ def command(texts: Path, *more: str) -> list[str]:
 
 def log(run: Path) -> dict[int, tuple[float, float]]:
     """Step → loss and gradient norm."""
-    with (run / "log.csv").open() as file:
-        return {
-            int(float(r["step"])): (float(r["loss"]), float(r["grad_norm"]))
-            for r in csv.DictReader(file)
-        }
+    return {int(row["step"]): (row["loss"], row["grad_norm"]) for row in engine_log.read(run)}
 
 
 @pytest.fixture(scope="module")

@@ -178,11 +178,11 @@ def resume(run: Path, held: Model, optimizer: torch.optim.AdamW) -> dict[str, An
         return {"step": 0, "seconds": 0.0, "metrics": {}, "best": None}
     held.ranks.barrier()
     if held.ranks.main:
-        for damaged, error in problems:
+        for damaged, problem in problems:
             aside = run / f"damaged-{damaged.name}"
             remove(aside)
             os.replace(damaged, aside)
-            warnings.warn(f"{error}: the run goes on from {folder.name}", stacklevel=2)
+            warnings.warn(f"{problem}: the run goes on from {folder.name}", stacklevel=2)
     return state
 
 

@@ -62,7 +62,7 @@ class Deferred(TorchDispatchMode):
     def __enter__(self) -> Deferred:
         # It draws until no number lies outside, and skips meta tensors without a word: one step.
         self._truncated: Any = nn.init._no_grad_trunc_normal_
-        nn.init._no_grad_trunc_normal_ = self._truncated_normal  # type: ignore[assignment]
+        nn.init._no_grad_trunc_normal_ = self._truncated_normal
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
@@ -103,10 +103,10 @@ class Deferred(TorchDispatchMode):
             generator = kwargs.get("generator") or torch.default_generator
             state = generator.get_state()
             func(*tree_map_only(Tensor, _room, args), **tree_map_only(Tensor, _room, kwargs))
-        noted = [tree_map_only(Tensor, self._note, part) for part in (args, kwargs)]
+        noted, named = (tree_map_only(Tensor, self._note, part) for part in (args, kwargs))
         made = tuple(self._view(tensor) for tensor in outputs)
-        self._ops.append(_Op(func, *noted, made, state))
-        touched = [leaf for leaf in tree_leaves(noted) if _is_view(leaf)]
+        self._ops.append(_Op(func, noted, named, made, state))
+        touched = [leaf for leaf in tree_leaves((noted, named)) if _is_view(leaf)]
         for storage in {view.storage for view in (*touched, *made)}:
             self._of.setdefault(storage, []).append(len(self._ops) - 1)
 
@@ -118,7 +118,7 @@ class Deferred(TorchDispatchMode):
     def _view(self, tensor: Tensor) -> _View:
         storage = tensor.untyped_storage()
         self._kept.append(storage)
-        place = tensor.storage_offset()
+        place = int(tensor.storage_offset())
         return _View(
             storage._cdata, tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), place
         )
@@ -128,7 +128,7 @@ class Deferred(TorchDispatchMode):
 
         Shared parameters have all their names.
         """
-        named = [*model.named_parameters(remove_duplicate=False)]
+        named: list[tuple[str, Tensor]] = [*model.named_parameters(remove_duplicate=False)]
         named += model.named_buffers(remove_duplicate=False)
         found = {name: self._note(tensor.detach()) for name, tensor in named}
         swapped: dict[int, Tensor] = {}

@@ -33,7 +33,7 @@ OURS = {
 def _is_run(run: Path, inside: list[str]) -> bool:
     """Whether a run of ours wrote this folder, or it is empty.
 
-    Before there was a mark, a run wrote nothing else; and it may have been killed at its very start.
+    Before there was a mark, a run wrote nothing else; and one may have been killed at its start.
     """
     if MARK in inside or all(_TEMPORARY.match(name) and MARK in name for name in inside):
         return True

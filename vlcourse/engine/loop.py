@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
 from vlcourse.engine.interrupts import Interrupted, Interrupts
 from vlcourse.engine.log import Log
 from vlcourse.engine.optimizer import adamw, improved, lr_at
+from vlcourse.engine.speed import Utilisation
 from vlcourse.files import write_json
 from vlcourse.layers.frozen import evaluating
 
@@ -35,7 +37,8 @@ class Result:
     Attributes:
         model: the trained model in eval mode. Under FSDP it stays sharded; its whole weights are in
             the run folder's last checkpoint.
-        history: rows of the log: step, loss, each loss, grad_norm, lr, samples_per_s, metrics.
+        history: rows of the log: step, loss, each loss, grad_norm, lr, samples_per_s, mfu on
+            a GPU whose peak is known, metrics.
         seconds: time in training steps, over all processes that took the run forward.
         step: optimiser steps done.
         metrics: the last evaluation.
@@ -106,12 +109,13 @@ def fit(
 
     held.plain.train()
     since, samples_per_step = (step, seconds), config.batch_size * config.accumulate
+    use = Utilisation(ranks.device)
     interrupts = Interrupts()
     try:
         with interrupts:
             while step < config.steps:
                 began = time.perf_counter()
-                row = train_step(held, optimizer, data, config, step, interrupts)
+                row = train_step(held, optimizer, data, config, step, interrupts, use)
                 seconds += time.perf_counter() - began
                 step += 1
                 stopping, last = row.pop("stop") > 0, step == config.steps
@@ -125,7 +129,8 @@ def fit(
                             checkpoint.save_best(place, step, held, best)
                 if evaluating or step == 1 or _due(step, run.log_every, last):
                     speed = (step - since[0]) * samples_per_step / (seconds - since[1])
-                    row |= {"samples_per_s": speed, **(metrics if evaluating else {})}
+                    row |= {"samples_per_s": speed, **use.row(speed / config.batch_size)}
+                    row |= metrics if evaluating else {}
                     log.add({"step": step, **row})
                     since = (step, seconds)
                 log.advance()
@@ -151,6 +156,7 @@ def train_step(
     config: TrainConfig,
     step: int,
     interrupts: Interrupts,
+    use: Utilisation,
 ) -> dict[str, float]:
     """One optimiser step; its losses (mean over ranks and accumulated batches) and its lr.
 
@@ -164,7 +170,7 @@ def train_step(
     for left in reversed(range(config.accumulate)):
         batch = next(data)
         with held.accumulating(more=left > 0):
-            losses = held(batch)
+            losses = use.forward(partial(held, batch))
             total = torch.stack(list(losses.values())).sum()
             (total / config.accumulate).backward()
         parts.append(torch.stack([total, *losses.values()]).detach().float())

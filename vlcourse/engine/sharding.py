@@ -1,4 +1,4 @@
-"""FSDP2: each rank holds its rows of every tensor, and a whole block only while it computes with it.
+"""FSDP2: each rank holds its rows of every tensor, and whole only the block it computes with.
 
 A checkpoint is written and read by torch.distributed.checkpoint in safetensors, each rank its own
 files; any number of ranks reads what any other has written.
@@ -78,7 +78,7 @@ def rows_of(whole: Tensor, target: Tensor) -> Tensor:
 def save(folder: Path, tensors: Tensors) -> None:
     """Write tensors, each rank its rows. Every rank must call it.
 
-    The files are one a block and rank, so that no rank has more than a block of bytes ready at once.
+    The files are one a block and rank, so that no rank holds more than a block's bytes ready.
     """
     files = {name: 1 + number for number, names in enumerate(_units(tensors)) for name in names}
     vectors = {name: tensor.detach() for name, tensor in tensors.items()}
@@ -104,11 +104,11 @@ def load(folder: Path, targets: Tensors) -> None:
     where the targets are whole, this gives whole tensors. In a group every rank must call it.
 
     Raises:
-        CheckpointError: for a missing or damaged file, or names or shapes that are not the targets'.
+        CheckpointError: for a missing or damaged file, or other names or shapes than the targets'.
     """
     try:
         reader = HuggingFaceStorageReader(str(folder))
-        entries = reader.read_metadata().state_dict_metadata
+        entries: Any = reader.read_metadata().state_dict_metadata
         stored = {name: torch.Size(entry.size) for name, entry in entries.items()}
         check_fit(
             f"{folder} does not fit the model",
