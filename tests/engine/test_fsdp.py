@@ -69,6 +69,11 @@ def test_what_was_saved_by_ranks_goes_on_in_one_process(
     for report in reports:
         for name, value in expected.items():
             assert report[name] == pytest.approx(value, rel=1e-4), name
+    for place in (out / "large", folder / "weights", folder / "model.safetensors"):
+        loaded = fsdp_ranks.Large()
+        checkpoint.load_weights(loaded, place)
+        for name, tensor in held.plain.state_dict().items():
+            assert torch.equal(loaded.state_dict()[name], tensor), (place, name)
     exported = load_file(folder / "model.safetensors")
     assert exported.keys() == held.plain.state_dict().keys()
     for name, tensor in held.plain.state_dict().items():

@@ -256,9 +256,13 @@ def test_a_run_from_before_the_mark_goes_on_and_fresh_leaves_what_is_not_ours(
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".tmp-mine").write_text("mine")
     (tmp_path / ".tmp-77-step-000009").mkdir()
+    (tmp_path / "tensorboard" / "mine.txt").write_text("mine")
+    (tmp_path / "log.csv").write_text("step,loss\n1,2.0\n")
     tiny.fit(tiny.config(steps=1, lr=0.1), tmp_path, resume=False)
     kept = contents(tmp_path)
-    assert kept["notes.txt"] == kept[".tmp-mine"] == b"mine"
+    assert kept["notes.txt"] == kept[".tmp-mine"] == kept["tensorboard/mine.txt"] == b"mine"
+    assert "log.csv" not in kept
+    assert len(list((tmp_path / "tensorboard").glob("events*"))) == 1
     assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [1]
     assert not (tmp_path / ".tmp-77-step-000009").exists()
 

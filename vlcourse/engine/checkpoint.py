@@ -72,7 +72,7 @@ def find_weights(path: Path) -> Path:
     A folder's own ``model.safetensors`` or ``weights/``; of a run folder those of the best
     evaluation if it kept them, else the newest.
     """
-    if not path.is_dir():
+    if not path.is_dir() or any(path.glob("shard-*.safetensors")):
         return path
     folders = [path, path / "best", *(folder for _, folder in reversed(checkpoints(path)))]
     places = [folder / name for folder in folders for name in ("model.safetensors", "weights")]

@@ -101,11 +101,10 @@ def _clear(run: Path) -> None:
     for path in run.iterdir():
         if STEP.fullmatch(path.name) or _DAMAGED.fullmatch(path.name):
             remove(path)
-        elif path.name in OURS and path.name != MARK:
-            if not path.is_dir():
-                remove(path)
-                continue
-            for file in path.glob(OURS[path.name]) if OURS[path.name] else ():
+        elif path.name in OURS and path.name != MARK and not path.is_dir():
+            remove(path)
+        elif path.name in ("best", "tensorboard"):
+            for file in path.glob(OURS[path.name]):
                 remove(file)
             if not any(path.iterdir()):
                 path.rmdir()
