@@ -18,12 +18,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import decode
-from vlcourse.data.sources.images import MapSource
-from vlcourse.data.sources.images import SourceError
-from vlcourse.data.sources.images import StreamSource
-from vlcourse.data.sources.images import open_source
+from vlcourse.data.sources.decode import BadSampleError, decode
+from vlcourse.data.sources.images import MapSource, SourceError, StreamSource, open_source
 
 CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from vlcourse.names import suggestion
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
-from vlcourse.data.sources.decode import decode
-from vlcourse.data.sources.rows import FILE_COLUMNS
-from vlcourse.data.sources.rows import Rows
+from vlcourse.data.sources.decode import BadSampleError, SourceError, decode
+from vlcourse.data.sources.rows import FILE_COLUMNS, Rows
+from vlcourse.names import suggestion
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo", *FILE_COLUMNS)
 CAPTION_COLUMNS = ("caption", "captions", "text", "txt", "sentence", "sentences", "description")

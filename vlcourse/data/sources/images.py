@@ -27,15 +27,9 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from vlcourse.data.sources.columns import Columns
-from vlcourse.data.sources.columns import find_columns
-from vlcourse.data.sources.decode import ENOUGH
-from vlcourse.data.sources.decode import REASONS
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
-from vlcourse.data.sources.decode import skip_report
-from vlcourse.data.sources.rows import Rows
-from vlcourse.data.sources.rows import find_rows
+from vlcourse.data.sources.columns import Columns, find_columns
+from vlcourse.data.sources.decode import ENOUGH, REASONS, BadSampleError, SourceError, skip_report
+from vlcourse.data.sources.rows import Rows, find_rows
 from vlcourse.data.sources.stream import StreamSource
 
 __all__ = ["MapSource", "SourceError", "StreamSource", "open_source"]

@@ -6,13 +6,11 @@ like a path is looked for on disk only, so that a typing error never becomes a w
 
 from __future__ import annotations
 
-from vlcourse.names import suggestion
-
 import csv
 import glob
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 
 from vlcourse import paths
 from vlcourse.data.sources.decode import SourceError
+from vlcourse.names import suggestion
 
 CAPTION_FILES = ("metadata.jsonl", "metadata.csv", "captions.jsonl", "captions.csv")
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "filepath", "path")
@@ -108,7 +107,9 @@ def _folder(path: Path, split: str | None, streaming: bool, captions: str | None
     if split is not None:
         if not (path / split).is_dir():
             names = [sub.name for sub in path.iterdir() if sub.is_dir()]
-            raise SourceError(f"{path} has no folder for split '{split}'.{suggestion(split, names)}")
+            raise SourceError(
+                f"{path} has no folder for split '{split}'.{suggestion(split, names)}"
+            )
         path = path / split
     if captions is not None:
         if not (path / captions).is_file():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from vlcourse.names import suggestion
-
 import glob
 import gzip
 import io
@@ -18,12 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlcourse.data.sources.columns import ID_COLUMNS
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
-from vlcourse.data.sources.rows import FILE_COLUMNS
-from vlcourse.data.sources.rows import SPLITS
-from vlcourse.data.sources.rows import Rows
-from vlcourse.data.sources.rows import find_rows
+from vlcourse.data.sources.decode import BadSampleError, SourceError
+from vlcourse.data.sources.rows import FILE_COLUMNS, SPLITS, Rows, find_rows
+from vlcourse.names import suggestion
 
 TABLES = (".jsonl", ".json", ".parquet")
 PLAIN = (".txt", ".md", ".rst", ".tex", ".py")
