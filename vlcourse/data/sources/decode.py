@@ -80,7 +80,7 @@ def upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF orientation says; a broken tag beside that one is no harm."""
     picture.load()  # a TIFF is turned here, and then says so
     try:
-        turn = TURNS.get(picture.getexif().get(ORIENTATION))
+        turn = TURNS.get(picture.getexif().get(ORIENTATION, 1))
     except Exception:  # an EXIF block that cannot be read at all says nothing
         turn = None
     return picture if turn is None else picture.transpose(turn)
@@ -111,15 +111,12 @@ def describe(value: Any) -> str:
         return f"a struct of {shorten(', '.join(map(str, value)))}" if value else "an empty struct"
     if isinstance(value, str):
         return repr(shorten(value))
-    shape = getattr(value, "shape", None)
-    if shape is None and isinstance(value, list | tuple):
-        shape, inner = [], value
-        while isinstance(inner, list | tuple) and len(shape) < 4:
-            shape.append(len(inner))
-            inner = inner[0] if inner else None
-    if shape is not None:
-        return f"{type(value).__name__} of {' × '.join(map(str, shape))} values"
-    return f"{type(value).__name__} {shorten(str(value))}"
+    sizes, inner = list(getattr(value, "shape", ())), value
+    while isinstance(inner, list | tuple) and len(sizes) < 4:
+        sizes.append(len(inner))
+        inner = inner[0] if inner else None
+    what = f"of {' × '.join(map(str, sizes))} values" if sizes else shorten(str(value))
+    return f"{type(value).__name__} {what}"
 
 
 def shorten(text: str, most: int = 120) -> str:
