@@ -53,8 +53,8 @@ def data_files(folder: Path, files: list[Path], captions: str | None) -> dict[st
     for file in chosen:
         groups[split_of(file)].append(file)
     for found in groups.values():
-        stems = {re.sub(r"\d+", "", file.stem) for file in found}
-        if found[0].suffix != ".parquet" and len({(*stems, file.suffix) for file in found}) > 1:
+        kinds = {(re.sub(r"\d+", "", file.stem), file.suffix) for file in found}
+        if found[0].suffix.lower() != ".parquet" and len(kinds) > 1:
             names = ", ".join(file.as_posix() for file in found[:5])
             raise SourceError(f"{folder} holds several tables ({names}): name one with captions=.")
     return {split: [folder / file for file in found] for split, found in groups.items()}

@@ -94,17 +94,15 @@ def _document_rows(path: Path) -> Iterator[Row]:
         yield from _coco(document, path)
     elif isinstance(document, dict) and isinstance(document.get("images"), list):
         yield from _karpathy(document["images"], path)
-    elif isinstance(document, dict) and all(isinstance(v, str | list) for v in document.values()):
-        for name, captions in document.items():
-            yield {"file_name": name, "caption": captions}
-    elif isinstance(document, list):
-        for number, row in enumerate(document, 1):
+    elif isinstance(document, dict) and all(Path(k).suffix.lower() in PICTURES for k in document):
+        for name, said in document.items():
+            for caption in said if isinstance(said, list) else [said]:
+                yield {"file_name": name, "caption": caption}
+    elif isinstance(document, list | dict):
+        for number, row in enumerate(document if isinstance(document, list) else [document], 1):
             yield _checked(row, f"{path}, row {number}")
     else:
-        raise SourceError(
-            f"{path} holds {describe(document)}: I read a list of rows, JSON lines, captions by "
-            "file name, or COCO's captions."
-        )
+        raise SourceError(f"{path} holds {describe(document)}, and no rows.")
 
 
 def _coco(document: Row, path: Path) -> Iterator[Row]:
