@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from vlcourse.data import world
 from vlcourse.data.collate.pictures import normalise, resize
+from vlcourse.data.sources.columns import check_templates
 from vlcourse.evals import metrics
 from vlcourse.layers.frozen import evaluating
 from vlcourse.models.clip import CLIP
@@ -61,7 +62,11 @@ def classifier(
 
     Returns:
         (C, embed) unit vectors; a picture's class is the largest dot product.
+
+    Raises:
+        SourceError: a template that is never filled, and makes all classes equal.
     """
+    templates = check_templates(templates)
     prompts = [template.format(name) for name in names for template in templates]
     embeddings = embed_texts(model, tokenizer, prompts)  # (C·T, D)
     mean = embeddings.view(len(names), len(templates), -1).mean(dim=1)  # (C, D)

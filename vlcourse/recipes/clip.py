@@ -8,6 +8,7 @@ from typing import Any, Literal
 from vlcourse import tokenizers
 from vlcourse.data import sources, world
 from vlcourse.data.collate.pictures import Collate
+from vlcourse.data.sources.columns import check_templates
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import clip as clip_evals
 from vlcourse.models.clip import CLIPConfig, TextConfig
@@ -30,6 +31,10 @@ class PairData:
 
     source: str = "world"
     """"world"; a local path; a folder's name to be looked for in the data folders; or a hub id."""
+    image: str | None = None
+    """The column of pictures or of their paths; none: found by its name."""
+    caption: str | None = None
+    """The column of captions; none: found by its name."""
     n_train: int = 0
     """Training samples; 0 takes all of a real source."""
     objects: tuple[int, int] = (1, 4)
@@ -42,6 +47,9 @@ class PairData:
     """Most tokens of a caption; longer ones are cut."""
     augment: str = "none"
     """none, crop, crop+flip or random-square; never flip where captions say left and right."""
+
+    def __post_init__(self) -> None:
+        check_templates(self.templates)
 
     def make_tokenizer(self, config: Any) -> tokenizers.ByteBPE:
         """The tokenizer that the text tower was built for.
@@ -71,8 +79,9 @@ class PairData:
         limit = self.n_train if split == "train" else 0
         source = find_source(self.source)
         return sources.open_source(
-            source, split=split, template=self.templates, limit=limit or None
-        )
+            source, split=split, image=self.image, caption=self.caption,
+            template=self.templates, limit=limit or None,
+        )  # fmt: skip
 
     def collate(self, config: Any, train: bool) -> Collate:
         """Samples → batch; augmented only for training."""
