@@ -77,17 +77,17 @@ def measured(model: nn.Module) -> dict[str, float]:
 def run(out: Path) -> None:
     """A small run to load what is loaded late, then the large one, phase by phase."""
     settings = config(steps=1, parallel="fsdp")
-    engine.fit(Tiny, Pairs(), collate, settings, evaluate=measured, out=out / "small")
+    engine.fit(Tiny, Pairs(), collate, *settings, evaluate=measured, out=out / "small")
     report: dict[str, float] = {"before": resident("VmRSS:")}
     torch.manual_seed(5)
     with peak(report, "start"):
-        held = parallel.Model(Large, parallel.start("fsdp"), settings)
+        held = parallel.Model(Large, parallel.start("fsdp"), settings.run)
     torch.manual_seed(5)
     torch.testing.assert_close(
         held.plain.blocks[7].up.weight.full_tensor(), Large().blocks[7].up.weight, rtol=0, atol=0
     )
     report["before"] = resident("VmRSS:") - WHOLE / held.ranks.world
-    optimizer = adamw(held.plain, settings)
+    optimizer = adamw(held.plain, settings.train)
     held.plain.train()
     with peak(report, "train"):
         for step in range(2):

@@ -61,8 +61,8 @@ def test_what_was_saved_by_ranks_goes_on_in_one_process(
     assert not list(folder.rglob("*.pt")) and not list(folder.rglob("*.distcp"))
     settings = tiny.config()
     torch.manual_seed(1)
-    held = parallel.Model(fsdp_ranks.Large, parallel.start("none"), settings)
-    optimizer = adamw(held.plain, settings)
+    held = parallel.Model(fsdp_ranks.Large, parallel.start("none"), settings.run)
+    optimizer = adamw(held.plain, settings.train)
     assert checkpoint.resume(out / "large", held, optimizer)["seconds"] == 1.0
     with torch.no_grad():
         expected = fsdp_ranks.measured(held.plain)

@@ -102,7 +102,7 @@ def test_a_batch_that_does_not_divide_is_refused(two: tuple[Path, dict[str, Any]
 def test_torchrun_without_a_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(parallel.ParallelError, match="train.parallel=ddp"):
+    with pytest.raises(parallel.ParallelError, match="run.parallel=ddp"):
         parallel.start("none")
 
 
