@@ -70,6 +70,21 @@ class Pairs:
         return {"id": f"pair-{i}", "x": self.x[i], "y": self.y[i]}
 
 
+class Stream:
+    """The same samples, one after the other; knows its epoch, not its length."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Any:
+        pairs = Pairs(20)
+        for i in range(20):
+            yield pairs[i] | {"id": f"{self.epoch}:{i}"}
+
+
 def collate(
     samples: list[dict[str, Any]], generator: torch.Generator | None = None
 ) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from vlcourse import engine
-from vlcourse.engine import Batches, batches
+from vlcourse.engine import Batches
 from vlcourse.engine.optimizer import adamw, lr_at
 
 
@@ -110,70 +110,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(where: str) -> None:
     assert model.weight.isfinite().all()
 
 
-def test_batches_are_a_function_of_the_step() -> None:
-    data = Batches(tiny.Pairs(20), tiny.collate, 6, seed=5)
-    assert len(data) == 3
-    epoch = [row for i in range(3) for row in data.rows(i)]
-    assert len(set(epoch)) == 18  # no sample twice, the remainder left out
-    assert epoch != [row for i in range(3, 6) for row in data.rows(i)]
-    again = Batches(tiny.Pairs(20), tiny.collate, 6, seed=5)
-    assert again.rows(4) == data.rows(4)
-    assert Batches(tiny.Pairs(20), tiny.collate, 6, seed=6).rows(0) != data.rows(0)
-
-
-def test_ranks_slice_the_batch_of_one_process() -> None:
-    whole = Batches(tiny.Pairs(), tiny.collate, 8, seed=5)
-    parts = [Batches(tiny.Pairs(), tiny.collate, 8, 5, rank, 2) for rank in range(2)]
-    for i in (0, 3, 11):
-        assert whole[i]["ids"] == parts[0][i]["ids"] + parts[1][i]["ids"]
-    with pytest.raises(batches.BatchError, match="multiple of 3"):
-        Batches(tiny.Pairs(), tiny.collate, 8, 5, 0, 3)
-    with pytest.raises(batches.BatchError, match="the dataset has 5"):
-        Batches(tiny.Pairs(5), tiny.collate, 8)
-
-
-def test_augmentation_has_its_own_generator_per_step() -> None:
-    def noisy(samples: Any, generator: torch.Generator) -> dict[str, Any]:
-        return {"noise": torch.rand(3, generator=generator)}
-
-    data = Batches(tiny.Pairs(), noisy, 8, seed=5)
-    assert torch.equal(data[2]["noise"], data[2]["noise"])
-    assert not torch.equal(data[2]["noise"], data[3]["noise"])
-
-
-class Stream:
-    """The same samples, one after the other; knows its epoch, not its length."""
-
-    def __init__(self) -> None:
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Any:
-        pairs = tiny.Pairs(20)
-        for i in range(20):
-            yield pairs[i] | {"id": f"{self.epoch}:{i}"}
-
-
-def test_streams_go_on_over_epochs_and_skip_to_the_step() -> None:
-    def ids(start: int, rank: int = 0, world: int = 1) -> list[list[str]]:
-        stream = batches.StreamBatches(Stream(), tiny.collate, 6, 0, rank, world, start)
-        return [batch["ids"] for batch, _ in zip(stream, range(8 - start), strict=False)]
-
-    whole = ids(0)
-    assert whole[3] == ["0:18", "0:19", "1:0", "1:1", "1:2", "1:3"]
-    assert ids(5) == whole[5:]
-    assert [a + b for a, b in zip(ids(0, 0, 2), ids(0, 1, 2), strict=True)] == whole
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stream_trains_and_resumes(tmp_path: Path, workers: int) -> None:
     settings = tiny.config(workers=workers, eval_every=1)
-    whole = tiny.fit(settings, dataset=Stream())
+    whole = tiny.fit(settings, dataset=tiny.Stream())
     with pytest.raises(KeyboardInterrupt):
-        tiny.fit(settings, tmp_path, dataset=Stream(), evaluate=tiny.StopAt(4))
-    cut = tiny.fit(settings, tmp_path, dataset=Stream())
+        tiny.fit(settings, tmp_path, dataset=tiny.Stream(), evaluate=tiny.StopAt(4))
+    cut = tiny.fit(settings, tmp_path, dataset=tiny.Stream())
     assert cut.history[-1]["loss"] == whole.history[-1]["loss"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from vlcourse import tokenizers
-from vlcourse.data.collate.text import PrefixCollate, TextCollate
+from vlcourse.data.collate.text import PrefixCollate, TextCollate, rows_size
 from vlcourse.data.corpus import NO_LESSONS, Corpus
 from vlcourse.data.sources.documents import Documents
 from vlcourse.engine import evaluate_loss, parallel
@@ -93,6 +93,12 @@ class CorpusData:
 @dataclass(frozen=True)
 class PrefixData(CorpusData):
     """The same texts for an encoder–decoder, which reads first and then answers."""
+
+    def dataset(self, config: Any, run: TrainConfig, split: str) -> Corpus:
+        """The same documents, put together by the size of the rows that they make."""
+        documents = super().dataset(config, run, split)
+        documents.order = replace(documents.order, size=rows_size)
+        return documents
 
     def collate(self, config: Any, train: bool) -> Any:
         """Documents → batch, cut in two: what is read, and what is written."""

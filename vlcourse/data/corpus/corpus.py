@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import torch
-
 from vlcourse.data.corpus import lessons as lists
 from vlcourse.data.corpus import tellings
 from vlcourse.data.corpus.describe import Description
 from vlcourse.data.corpus.describe import describe
+from vlcourse.data.order import Order
+from vlcourse.data.order import Ordered
 from vlcourse.data.world.facts import Comparison
 from vlcourse.data.world.facts import Count
 from vlcourse.data.world.facts import Fact
@@ -67,15 +67,14 @@ def ask(question: Question, brief: bool = False) -> str:
     return f"{fact.thing}?"
 
 
-class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
+class Corpus(Ordered):
     """Documents about toy scenes, map-style; document i depends on the arguments and i only.
 
     A sample is {"id", "kind", "parts": pieces of text that are joined by spaces, each with whether
     it is to be learned, "text": the whole, "scene"}; of kind "reading" also "questions", those
     asked.
 
-    Batches of a corpus are sorted by length within a `window` of so many batches, so that little of
-    them is padding (:class:`vlcourse.engine.batches.Batches`).
+    Batches of a corpus are sorted by length within eight batches, so that little of them is padding.
 
     Args:
         split: of the scenes: "train", "val", "test" or "heldout".
@@ -96,8 +95,6 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
     Raises:
         ValueError: an argument is out of range or unknown.
     """
-
-    window = 8
 
     def __init__(
         self,
@@ -132,7 +129,7 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         self.world = World(split, n, 32, objects, seed)
         self.mixture, self.asked, self.brief = tuple(mixture), asked, brief
         self.recall, self.focused, self.learn_all = tuple(recall), focused, learn_all
-        self.in_order = sum(recall) > 0
+        self.order = Order(shuffled=sum(recall) == 0, window=8)
         self.name = f"corpus/{split}" + (f"-{seed}" if seed else "")
 
     def __len__(self) -> int:
@@ -187,7 +184,7 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         if lesson == "descriptions":
             return ("things", "sizes", "ways", "ways")[turn] if turn < 4 else None
         if lesson is None:
-            return ("sizes", "ways")[i // 8 % 2] if self.in_order and turn == 0 else None
+            return ("sizes", "ways")[i // 8 % 2] if sum(self.recall) and turn == 0 else None
         before = {"sizes": "things", "pairs": "sizes", "ways": "sizes"}
         return before.get(lesson, lesson) if turn == 0 else lesson
 
