@@ -18,6 +18,7 @@ from torch import nn
 from vlcourse import engine
 from vlcourse.engine import Batches
 from vlcourse.engine.optimizer import adamw, lr_at
+from vlcourse.layers.ranges import RangeError
 
 
 def test_it_learns_and_reports() -> None:
@@ -249,10 +250,23 @@ def test_a_second_ctrl_c_stops_at_once_and_saves_nothing(tmp_path: Path) -> None
     assert not list(tmp_path.glob("step-*"))
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_size", "accumulate", "lr"])
-def test_settings_must_be_positive(name: str) -> None:
-    with pytest.raises(engine.TrainingError, match=name):
-        tiny.config(**{name: 0})
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({name: 0} for name in ("steps", "batch_size", "accumulate", "lr")),
+        *({name: 10**9} for name in ("steps", "batch_size", "accumulate", "warmup", "lr")),
+        *({name: math.nan} for name in ("lr", "min_lr", "weight_decay", "beta1", "eps")),
+        {"beta1": 9}, {"beta2": 1}, {"min_lr": -0.1}, {"clip_norm": -1}, {"clip_norm": math.inf},
+        {"eps": -1e-8}, {"weight_decay": -1}, {"warmup": -1}, {"seed": -1}, {"seed": 2**64},
+        {"workers": -1}, {"workers": 10**6}, {"keep": -1}, {"eval_every": -1}, {"log_every": -1},
+        {"save_every": -1}, {"precision": "bf61"}, {"parallel": "fspd"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_check_their_ranges(given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(RangeError, match=name):
+        tiny.config(**given)
 
 
 def test_an_unknown_best_metric_is_named() -> None:

@@ -15,6 +15,7 @@ from vlcourse.engine.config import TrainConfig
 from vlcourse.engine.parallel import Ranks
 
 Collate = Callable[..., dict[str, Any]]
+MOST = 2**29  # samples that are shuffled: their permutation takes 4 GB
 
 
 class BatchError(VlcourseError, ValueError):
@@ -68,6 +69,11 @@ class Batches(Dataset):
                 f"{len(dataset)}: use a smaller batch_size or more data"
             )
         self.order = dataset.order if isinstance(dataset, Ordered) else Order()
+        if self.order.shuffled and len(dataset) > MOST:
+            raise BatchError(
+                f"{len(dataset):,} samples are too many to shuffle (at most {MOST:,}): make fewer "
+                "steps, smaller batches or a dataset of fewer samples (n_train)"
+            )
         self._epoch: tuple[int, torch.Tensor] = (-1, torch.empty(0))
         self._window: tuple[tuple[int, int], list[Any]] = ((-1, -1), [])
 
@@ -78,13 +84,13 @@ class Batches(Dataset):
     def rows(self, i: int) -> list[int]:
         """Which rows of the dataset all ranks together read at step i, but for a window."""
         epoch, within = divmod(i, len(self))
+        own = slice(within * self.batch_size, (within + 1) * self.batch_size)
+        if not self.order.shuffled:
+            return list(range(len(self.dataset))[own])
         if self._epoch[0] != epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "epoch", epoch))
-            count, shuffled = len(self.dataset), self.order.shuffled
-            rows = torch.randperm(count, generator=generator) if shuffled else torch.arange(count)
-            self._epoch = (epoch, rows)
-        start = within * self.batch_size
-        return self._epoch[1][start : start + self.batch_size].tolist()
+            self._epoch = (epoch, torch.randperm(len(self.dataset), generator=generator))
+        return self._epoch[1][own].tolist()
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         own = slice(self.offset, self.offset + self.local)

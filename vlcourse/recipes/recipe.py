@@ -118,6 +118,16 @@ def merged(*tables: Iterable[Recipe]) -> dict[str, Recipe]:
     return found
 
 
+def fitting(context: int, most: int) -> int:
+    """The tokens of a sample, if the model has as many places; else RecipeError."""
+    if context > most:
+        raise RecipeError(
+            f"data.context={context} is more than the model's context of {most}: make one of them "
+            "like the other"
+        )
+    return context
+
+
 def find_source(source: str) -> str:
     """A local path or hub id as it is; a plain name as the folder that the data folders have.
 

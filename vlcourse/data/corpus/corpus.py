@@ -36,6 +36,7 @@ from vlcourse.data.world.scene import Scene
 from vlcourse.data.world.words import check_choice
 from vlcourse.data.world.words import hash_int
 from vlcourse.data.world import World
+from vlcourse.layers.ranges import RangeError
 
 DOCUMENT_KINDS: tuple[str, ...] = ("reading", "retelling", "facts", "story")
 HARD_KINDS = ("relation", "comparison", "count")
@@ -65,6 +66,27 @@ def ask(question: Question, brief: bool = False) -> str:
     if question.kind == "shape":
         return f"{Thing(fact.thing.colour, None, fact.thing.size).noun()}?"
     return f"{fact.thing}?"
+
+
+def check_documents(
+    mixture: Sequence[int], recall: Sequence[int], asked: int, brief: int, focused: int
+) -> None:
+    """RangeError if no corpus can have these arguments."""
+    if len(mixture) != len(DOCUMENT_KINDS) or sum(mixture) != 100 or min(mixture) < 0:
+        raise RangeError(
+            f"mixture needs a share in a hundred for each of {', '.join(DOCUMENT_KINDS)}; "
+            f"got {tuple(mixture)}"
+        )
+    if len(recall) != len(lists.LESSONS) or min(recall) < 0:
+        raise RangeError(
+            "recall needs a number of documents, 0 or more, for each of "
+            f"{', '.join(lists.LESSONS)}; got {tuple(recall)}"
+        )
+    for share, value in (("brief", brief), ("focused", focused)):
+        if not 0 <= value <= 100:
+            raise RangeError(f"{share} is a share in a hundred, 0 to 100; got {value}")
+    if asked < 1:
+        raise RangeError(f"asked, the questions of a document, must be at least 1; got {asked}")
 
 
 class Corpus(Ordered):
@@ -110,21 +132,7 @@ class Corpus(Ordered):
         focused: int = 0,
         learn_all: bool = False,
     ) -> None:
-        if len(mixture) != len(DOCUMENT_KINDS) or sum(mixture) != 100 or min(mixture) < 0:
-            raise ValueError(
-                f"mixture needs a share in a hundred for each of {', '.join(DOCUMENT_KINDS)}; "
-                f"got {tuple(mixture)}"
-            )
-        if len(recall) != len(lists.LESSONS) or min(recall) < 0:
-            raise ValueError(
-                "recall needs a number of documents, 0 or more, for each of "
-                f"{', '.join(lists.LESSONS)}; got {tuple(recall)}"
-            )
-        for share, value in (("brief", brief), ("focused", focused)):
-            if not 0 <= value <= 100:
-                raise ValueError(f"{share} is a share in a hundred, 0 to 100; got {value}")
-        if asked < 1:
-            raise ValueError(f"asked, the questions of a document, must be at least 1; got {asked}")
+        check_documents(mixture, recall, asked, brief, focused)
         self.kinds = tuple(check_choice("question kind", kind, QUESTION_KINDS) for kind in kinds)
         self.world = World(split, n, 32, objects, seed)
         self.mixture, self.asked, self.brief = tuple(mixture), asked, brief

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vlcourse import engine
 from vlcourse.data import world
-from vlcourse.data.collate.pictures import normalise
+from vlcourse.data.collate.pictures import Augmentation, Collate, normalise
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig
@@ -117,8 +117,6 @@ def train(
     return engine.fit(model, dataset, collate, config, run, evaluate=evaluate, plot=False)
 
 
-def text_collate(image_size: int, augment: str = "none") -> Callable[..., dict[str, Any]]:
+def text_collate(image_size: int, augment: Augmentation = "none") -> Callable[..., dict[str, Any]]:
     """The toy world's collate."""
-    from vlcourse.data.collate.pictures import Collate
-
     return Collate(toy(), image_size, TOY_TEXT.context, augment)
