@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from vlcourse import engine, losses
 from vlcourse.engine import parallel
+from vlcourse.models.base import Trainable
 
 
 class Block(nn.Module):
@@ -28,7 +29,7 @@ class Block(nn.Module):
         return x + self.dropout(torch.tanh(self.linear(self.norm(x))))
 
 
-class Tiny(nn.Module):
+class Tiny(Trainable):
     """Two towers with a shared projection, a temperature, and a contrastive loss."""
 
     def __init__(self, dropout: float = 0.0, width: int = 8) -> None:
@@ -47,7 +48,7 @@ class Tiny(nn.Module):
             x = block(x)
         return x
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.training:
             self.calls += 1
         image, text = self.image(self.encode(batch["x"])), self.text(self.encode(batch["y"]))

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from vlcourse import VlcourseError, __version__, engine, paths
 from vlcourse.engine import checkpoint
 from vlcourse.files import write_json
+from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, train_recipe
 from vlcourse.weights.state import to_cpu, weights_of, write_weights
@@ -32,7 +32,7 @@ class ZooError(VlcourseError, RuntimeError):
     """A model that does not exist, or whose files cannot be trusted."""
 
 
-def load(name: str) -> nn.Module:
+def load(name: str) -> Trainable:
     """A trained model in eval mode, float32, on the CPU.
 
     Shipped weights are used where there are some. Else the recipe is trained, with a progress bar,
@@ -154,7 +154,7 @@ def history(result: engine.Result) -> list[dict[str, float]]:
     ]
 
 
-def _read(recipe: Recipe, folder: Path) -> nn.Module:
+def _read(recipe: Recipe, folder: Path) -> Trainable:
     file, about = folder / "model.safetensors", folder / "card.json"
     if not about.is_file():
         raise ZooError(f"{file} has no card.json beside it, so it cannot be checked")

@@ -19,6 +19,7 @@ from vlcourse import engine
 from vlcourse.engine import Batches
 from vlcourse.engine.optimizer import adamw, lr_at
 from vlcourse.layers.ranges import RangeError
+from vlcourse.models.base import Trainable
 
 
 def test_it_learns_and_reports() -> None:
@@ -62,7 +63,7 @@ def test_one_step_is_adamw_with_clipped_gradients() -> None:
     model = tiny.Tiny()
     optimizer = adamw(model, config)
     batch = Batches(tiny.Pairs(), tiny.collate, 8, config.seed)[0]
-    sum(model(batch).values()).backward()
+    sum(model.losses(batch).values()).backward()
     before = nn.utils.clip_grad_norm_(model.parameters(), 0.05)
     assert before > 0.05
     optimizer.step()
@@ -75,7 +76,7 @@ def test_accumulation_averages_gradients_and_adds_no_negatives() -> None:
     row, config = tiny.fit(settings).history[0], settings.train
     torch.manual_seed(7)
     model, data = tiny.Tiny(), Batches(tiny.Pairs(), tiny.collate, 4, config.seed)
-    mean = torch.stack([sum(model(data[i]).values()) for i in range(3)]).mean()
+    mean = torch.stack([sum(model.losses(data[i]).values()) for i in range(3)]).mean()
     mean.backward()
     assert row["loss"] == pytest.approx(mean.item(), rel=1e-5)
     norm = nn.utils.get_total_norm(p.grad for p in model.parameters() if p.grad is not None)
@@ -84,12 +85,12 @@ def test_accumulation_averages_gradients_and_adds_no_negatives() -> None:
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_loss_that_is_not_finite_stops_the_run(where: str) -> None:
-    class Broken(nn.Module):
+    class Broken(Trainable):
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(6))
 
-        def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             y = (batch["x"] * self.weight).sum()
             broken = (batch["x"] == tiny.Pairs().x[17]).all(dim=1).any()
             if where == "gradient":
@@ -146,7 +147,7 @@ def test_evaluate_loss_averages_whole_batches() -> None:
     model.eval()
     pairs = tiny.Pairs()
     parts = [
-        model(tiny.collate([pairs[i] for i in range(first, first + 16)]))["itc"].item()
+        model.losses(tiny.collate([pairs[i] for i in range(first, first + 16)]))["itc"].item()
         for first in (0, 16)
     ]
     assert means["itc"] == pytest.approx(sum(parts) / 2, rel=1e-6)
@@ -187,9 +188,9 @@ def test_bf16_autocast_on_request() -> None:
     seen = []
 
     class Watch(tiny.Tiny):
-        def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             seen.append(self.embed(batch["x"]).dtype)
-            return super().forward(batch)
+            return super().losses(batch)
 
     for precision in ("auto", "bf16", "float32"):
         model = Watch()

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from vlcourse import recipes
 from vlcourse.engine import TrainConfig
+from vlcourse.models.base import Trainable
 from vlcourse.recipes.parts import started
 from vlcourse.recipes.recipe import Measure, Part, Recipe, RecipeError, merged
 from vlcourse.weights.state import weights_of, write_weights
@@ -36,7 +37,7 @@ class BigramConfig:
         return model
 
 
-class Bigram(nn.Module):
+class Bigram(Trainable):
     """A vector for each letter, and from it the logits of the next."""
 
     def __init__(self, config: BigramConfig) -> None:
@@ -46,7 +47,7 @@ class Bigram(nn.Module):
         self.norm = nn.BatchNorm1d(4)
         self.head = nn.Linear(4, config.letters)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = self.head(self.norm(self.token(batch["tokens"])))
         return {"lm": F.cross_entropy(logits, batch["targets"])}
 
@@ -74,7 +75,7 @@ class CycleData:
 
     def measure(self, config: BigramConfig, run: TrainConfig) -> Measure:
         batch = self.collate(config, train=False)(range(config.letters))
-        return lambda model: {"loss": float(model(batch)["lm"])}
+        return lambda model: {"loss": float(model.losses(batch)["lm"])}
 
 
 TRAIN = TrainConfig(steps=60, batch_size=20, lr=0.1, warmup=1, weight_decay=0.0)

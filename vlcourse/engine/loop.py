@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from vlcourse.engine import batches, checkpoint, folder, parallel
 from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
@@ -26,6 +25,7 @@ from vlcourse.engine.optimizer import adamw, improved, lr_at
 from vlcourse.engine.speed import Utilisation
 from vlcourse.files import write_json
 from vlcourse.layers.frozen import evaluating
+from vlcourse.models.base import Trainable
 
 DEFAULT = RunConfig()
 
@@ -44,7 +44,7 @@ class Result:
         metrics: the last evaluation.
     """
 
-    model: nn.Module
+    model: Trainable
     history: list[dict[str, float]]
     seconds: float
     step: int
@@ -52,22 +52,22 @@ class Result:
 
 
 def fit(
-    model: nn.Module | Callable[[], nn.Module],
+    model: Trainable | Callable[[], Trainable],
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     config: TrainConfig,
     run: RunConfig = DEFAULT,
     *,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    evaluate: Callable[[Trainable], dict[str, float]] | None = None,
     out: Path | str | None = None,
     resume: bool = True,
     settings: dict[str, Any] | None = None,
     plot: bool | None = None,
 ) -> Result:
-    """Train a model: minimise the sum of ``model(batch)``'s losses.
+    """Train a model: minimise the sum of its losses.
 
     Args:
-        model: ``model(batch) → {"name": scalar loss}``; the batch's tensors arrive on its device.
+        model: ``losses(batch) → {"name": scalar}``; the batch's tensors arrive on its device.
             Or a function that builds it: under FSDP no rank ever holds such a model whole.
         dataset: map-style or iterable, of samples.
         collate: ``collate(samples, generator=…)`` → batch, with the samples' ``"ids"``.
@@ -192,7 +192,7 @@ def train_step(
 
 
 def measure(
-    held: parallel.Model, evaluate: Callable[[nn.Module], dict[str, float]]
+    held: parallel.Model, evaluate: Callable[[Trainable], dict[str, float]]
 ) -> dict[str, float]:
     """Evaluate the whole model; every rank gets rank 0's numbers."""
     with held.evaluating() as model, torch.no_grad():
@@ -202,7 +202,7 @@ def measure(
 
 
 def evaluate_loss(
-    model: nn.Module,
+    model: Trainable,
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     batch_size: int,
@@ -223,7 +223,7 @@ def evaluate_loss(
         for i in range(count):
             first = i * batch_size + ranks.rank * local
             batch = collate([dataset[row] for row in range(first, first + local)])
-            losses = model(parallel.to_device(batch, ranks.device))
+            losses = model.losses(parallel.to_device(batch, ranks.device))
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.float() / count
     means = ranks.mean(torch.stack(list(sums.values()))).tolist()

@@ -26,6 +26,7 @@ from vlcourse.engine import moments, sharding
 from vlcourse.engine.config import RunConfig
 from vlcourse.engine.optimizer import use_bf16
 from vlcourse.engine.recompute import recompute_blocks
+from vlcourse.models.base import Trainable
 from vlcourse.weights.state import Tensors, stream_weights, weights_of, write_weights
 
 
@@ -132,6 +133,18 @@ def finish() -> None:
         dist.destroy_process_group()
 
 
+class Objective(nn.Module):
+    """A model's losses as a ``forward``: the only method that DDP and ``compile`` look after."""
+
+    def __init__(self, model: Trainable) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """What :meth:`Trainable.losses` gives."""
+        return self.model.losses(batch)
+
+
 class Model:
     """A model as this run's ranks hold it: plain, replicated (DDP) or sharded (FSDP2).
 
@@ -140,13 +153,14 @@ class Model:
     """
 
     def __init__(
-        self, model: nn.Module | Callable[[], nn.Module], ranks: Ranks, run: RunConfig
+        self, model: Trainable | Callable[[], Trainable], ranks: Ranks, run: RunConfig
     ) -> None:
         """Take up a model, or build one: under FSDP2 a function's model is never whole anywhere."""
         self.ranks = ranks
+        self.plain: Trainable
         self.bf16 = use_bf16(run.precision, ranks.device)
         sharded, tensor = ranks.mode == "fsdp", None
-        if isinstance(model, nn.Module):
+        if isinstance(model, Trainable):
             self.plain = model.to(ranks.device)
         elif sharded:
             self.plain, tensor = sharding.build(model)
@@ -157,12 +171,12 @@ class Model:
                 dist.broadcast(own, src=0)
         if run.checkpointing:
             recompute_blocks(self.plain)
+        self.wrapped: nn.Module = Objective(self.plain)
         if run.compile and not sharded:
-            self.plain.compile()
-        self.wrapped: nn.Module = self.plain
+            self.wrapped.compile()
         if ranks.mode == "ddp":
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-            self.wrapped = DistributedDataParallel(self.plain, ids, gradient_as_bucket_view=True)
+            self.wrapped = DistributedDataParallel(self.wrapped, ids, gradient_as_bucket_view=True)
         elif sharded:
             sharding.shard(self.plain, ranks.device, self.bf16, run.compile)
             if tensor is not None:
@@ -175,8 +189,8 @@ class Model:
 
     def accumulating(self, more: bool) -> contextlib.AbstractContextManager[Any]:
         """Around forward and backward: with ``more`` to come, gradients stay on their rank."""
-        if isinstance(self.wrapped, FSDPModule):
-            self.wrapped.set_requires_gradient_sync(not more)
+        if isinstance(self.plain, FSDPModule):
+            self.plain.set_requires_gradient_sync(not more)
         elif isinstance(self.wrapped, DistributedDataParallel) and more:
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
@@ -187,21 +201,22 @@ class Model:
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     @contextlib.contextmanager
-    def evaluating(self) -> Iterator[nn.Module]:
+    def evaluating(self) -> Iterator[Trainable]:
         """The module with every method usable, for evaluation. Every rank must call this.
 
         FSDP2 gathers a unit around its ``forward`` only. So what belongs to no block is gathered
         here for the while, and each block in its own forward: a rank holds its shard, these, and
         one block. All ranks must call the same blocks in the same order, or they wait for ever.
         """
-        if not isinstance(self.plain, FSDPModule):
+        units: Any = self.plain  # the same; fully_shard has added methods to it
+        if not isinstance(units, FSDPModule):
             yield self.plain
             return
-        self.plain.unshard()
+        units.unshard()
         try:
             yield self.plain
         finally:
-            self.plain.reshard()
+            units.reshard()
 
     def save(self, folder: Path, optimizer: torch.optim.AdamW, whole: bool) -> None:
         """Write weights and optimiser state into a folder. Every rank must call it.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
-
 from vlcourse import tokenizers
 from vlcourse.data.collate.text import PrefixCollate, TextCollate, rows_size
 from vlcourse.data.corpus import NO_LESSONS, Corpus, check_documents
@@ -16,6 +14,7 @@ from vlcourse.engine import evaluate_loss, parallel
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import reading
 from vlcourse.layers.ranges import check
+from vlcourse.models.base import Trainable
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
 from vlcourse.recipes.recipe import Measure, Recipe, RecipeError, find_source, fitting
@@ -155,7 +154,7 @@ class DocumentData:
         """The loss on a test split."""
         test, collate = self.dataset(config, run, "test"), self.collate(config, train=False)
 
-        def loss(model: nn.Module) -> dict[str, float]:
+        def loss(model: Trainable) -> dict[str, float]:
             ranks = parallel.current(next(model.parameters()).device).world
             shared = test * -(-ranks // len(test))  # at least one window for each rank
             return {"test_loss": evaluate_loss(model, shared, collate, batch_size=ranks)["lm"]}

@@ -11,11 +11,12 @@ from torch import nn
 from vlcourse import paths, weights
 from vlcourse.engine import checkpoint
 from vlcourse.layers.frozen import freeze
+from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
 
 
-def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> nn.Module:
+def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Trainable:
     """The model that a run begins with: freshly initialised, but for its recipe's parts.
 
     Args:
@@ -50,7 +51,7 @@ def _piece(model: nn.Module, name: str, recipe: str) -> nn.Module:
         ) from None
 
 
-def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe]) -> nn.Module:
+def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe]) -> Any:
     """The piece with its source's weights; strict."""
     source, path = part.source, Path(part.source).expanduser()
     if path.exists():
