@@ -56,6 +56,33 @@ class Tiny(Trainable):
         return {"itc": itc, "size": 0.1 * (image.square().mean() + text.square().mean())}
 
 
+class Reader(Trainable):
+    """A language model of one layer, for texts of different lengths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Embedding(7, 8)
+        self.head = nn.Linear(8, 7)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        hidden = torch.tanh(self.token(batch["tokens"]))
+        return {"lm": losses.lm(hidden, self.head, batch["targets"])}
+
+    def counts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"lm": (batch["targets"] != -100).sum()}
+
+
+def texts(
+    samples: list[dict[str, Any]], generator: torch.Generator | None = None
+) -> dict[str, Any]:
+    """Texts of 1 to 5 tokens, made of the numbers of pairs."""
+    names = [sample["id"] for sample in samples]
+    tokens = torch.tensor([[(int(name[5:]) + i) % 7 for i in range(6)] for name in names])
+    lengths = torch.tensor([1 + int(name[5:]) % 5 for name in names])
+    targets = tokens[:, 1:].masked_fill(torch.arange(5) >= lengths[:, None], -100)
+    return {"tokens": tokens[:, :-1], "targets": targets, "ids": names}
+
+
 class Pairs:
     """Pairs of related vectors."""
 
@@ -165,6 +192,12 @@ def train_over_ranks(out: Path) -> None:
     except engine.Interrupted as stop:
         report["stopped"] = str(stop)
     fit(config(parallel="fsdp"), out / "from-one")
+    for mode in ("ddp", "fsdp"):
+        torch.manual_seed(7)
+        settings = config(steps=1, batch_size=4, accumulate=2, parallel=mode)
+        read = engine.fit(Reader(), Pairs(), texts, *settings)
+        whole = engine.evaluate_loss(read.model, Pairs(), texts, 4)
+        report[f"{mode}-texts"] = {"row": read.history[0], "mean": whole["lm"]}
     result = fit(config(parallel="fsdp", precision="bf16", compile=False))
     report["bf16"] = result.history[-1]["loss"]
     try:

@@ -83,6 +83,103 @@ def test_accumulation_averages_gradients_and_adds_no_negatives() -> None:
     assert row["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
 
 
+def test_accumulated_texts_of_unequal_lengths_learn_as_one_batch() -> None:
+    """The step's gradient is that of the mean over all tokens, not of the batches' means."""
+    torch.manual_seed(7)
+    model, whole = tiny.Reader(), tiny.Reader()
+    whole.load_state_dict(model.state_dict())
+    settings = tiny.config(steps=1, batch_size=3, accumulate=3, warmup=0)
+    row = engine.fit(model, tiny.Pairs(), tiny.texts, *settings).history[0]
+    data = Batches(tiny.Pairs(), tiny.texts, 3, settings.train.seed)
+    one = {key: torch.cat([data[i][key] for i in range(3)]) for key in ("tokens", "targets")}
+    counts = [int(whole.counts(data[i])["lm"]) for i in range(3)]
+    assert len(set(counts)) > 1
+    loss = whole.losses(one)["lm"]
+    loss.backward()
+    norm = nn.utils.get_total_norm(p.grad for p in whole.parameters() if p.grad is not None)
+    assert row["loss"] == row["lm"] == pytest.approx(loss.item(), rel=1e-6)
+    assert row["grad_norm"] == pytest.approx(norm.item(), rel=1e-6)
+    assert abs(sum(whole.losses(data[i])["lm"].item() for i in range(3)) / 3 - loss.item()) > 1e-3
+    nn.utils.clip_grad_norm_(whole.parameters(), 1.0)
+    adamw(whole, settings.train).step()
+    torch.testing.assert_close(model.head.weight, whole.head.weight)
+
+
+def test_batches_without_anything_to_learn_count_nothing() -> None:
+    ranks = engine.loop.parallel.start("none")
+    empty, some = torch.tensor(0), torch.tensor(3)
+    assert engine.loop.shares([{"lm": empty}, {"lm": some}], ranks)["lm"].tolist() == [0, 1]
+    assert engine.loop.shares([{"lm": empty}] * 2, ranks)["lm"].tolist() == [0, 0]
+    assert engine.loop.shares([{"lm": some}] * 2, ranks)["itc"].tolist() == [0.5, 0.5]
+
+
+class Parts(tiny.Tiny):
+    """A model whose tower learns slowly, with a slow copy of it that follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = nn.Linear(6, 8).requires_grad_(False)
+        self.steps: list[int] = []
+
+    def lr_factors(self) -> dict[str, float]:
+        return {"blocks": 0.1, "blocks.1.linear": 0.0, "log_scale": 2.0}
+
+    def after_step(self, step: int) -> None:
+        self.steps.append(step)
+        for slow, fast in zip(self.slow.parameters(), self.embed.parameters(), strict=True):
+            slow.lerp_(fast, 0.5)
+
+
+def test_parts_learn_at_rates_of_their_own_and_follow_after_each_step(tmp_path: Path) -> None:
+    def train(out: Path, **arguments: Any) -> Parts:
+        torch.manual_seed(7)
+        model, settings = Parts(), tiny.config(steps=4, eval_every=1, save_every=1)
+        engine.fit(model, tiny.Pairs(), tiny.collate, *settings, out=out, **arguments)
+        return model
+
+    whole = train(tmp_path / "whole")
+    assert whole.steps == [1, 2, 3, 4]
+    torch.manual_seed(7)
+    start = Parts()
+    groups = adamw(start, tiny.config().train).param_groups
+    factor = {id(p): g["factor"] for g in groups for p in g["params"]}
+    for name, own in start.named_parameters():
+        expected = 0.1 if name.startswith("blocks") else 2.0 if name == "log_scale" else 1.0
+        expected = 0.0 if name.startswith("blocks.1.linear") else expected
+        assert factor.get(id(own), "frozen") == (expected if own.requires_grad else "frozen"), name
+    with pytest.raises(engine.Interrupted):
+        train(tmp_path / "cut", evaluate=tiny.StopAt(2))
+    again = train(tmp_path / "cut")
+    assert again.steps == [3, 4]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    still = whole.blocks[1].linear.weight
+    assert torch.equal(still, start.blocks[1].linear.weight)
+    assert not torch.equal(whole.slow.weight, start.slow.weight)
+
+
+def test_the_first_step_of_each_part_is_its_rate() -> None:
+    """AdamW's first step is the learning rate, whatever the gradient."""
+    torch.manual_seed(7)
+    model, start = Parts(), Parts()
+    start.load_state_dict(model.state_dict())
+    settings = tiny.config(steps=1, warmup=0, weight_decay=0.0, eps=0.0)
+    engine.fit(model, tiny.Pairs(), tiny.collate, *settings)
+    moved = {n: (p - start.get_parameter(n)).abs().max() for n, p in model.named_parameters()}
+    assert moved["embed.weight"].item() == pytest.approx(0.01, rel=1e-3)
+    assert moved["blocks.0.linear.weight"].item() == pytest.approx(0.001, rel=1e-3)
+    assert moved["log_scale"].item() == pytest.approx(0.02, rel=1e-3)
+
+
+def test_a_rate_for_no_part_is_refused() -> None:
+    class Wrong(tiny.Tiny):
+        def lr_factors(self) -> dict[str, float]:
+            return {"block": 0.1}
+
+    with pytest.raises(engine.TrainingError, match="'block'; did you mean 'blocks'"):
+        engine.fit(Wrong(), tiny.Pairs(), tiny.collate, *tiny.config())
+
+
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_loss_that_is_not_finite_stops_the_run(where: str) -> None:
     class Broken(Trainable):
@@ -138,6 +235,14 @@ def test_evaluation_is_in_eval_mode_without_gradients_and_leaves_no_trace() -> N
     watched = tiny.fit(tiny.config(eval_every=2), dropout=0.5, evaluate=evaluate)
     assert seen == [(False, False)] * 3
     assert [row["loss"] for row in plain.history] == [row["loss"] for row in watched.history]
+
+
+def test_evaluate_loss_is_a_mean_over_tokens_where_texts_differ() -> None:
+    model = tiny.Reader()
+    pairs = tiny.Pairs()
+    whole = tiny.texts([pairs[i] for i in range(40)])
+    means = engine.evaluate_loss(model, pairs, tiny.texts, batch_size=4)
+    assert means["lm"] == pytest.approx(model.losses(whole)["lm"].item(), rel=1e-6)
 
 
 def test_evaluate_loss_averages_whole_batches() -> None:

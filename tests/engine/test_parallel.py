@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
+from vlcourse import engine
 from vlcourse.engine import moments, parallel
 from vlcourse.engine.optimizer import adamw
 
@@ -67,6 +68,20 @@ def test_two_ranks_equal_one_process(
         torch.testing.assert_close(state[name], values, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_texts_of_unequal_lengths_weigh_by_their_tokens_over_ranks_and_batches(
+    two: tuple[Path, dict[str, Any]], mode: str
+) -> None:
+    torch.manual_seed(7)
+    settings = tiny.config(steps=1, batch_size=4, accumulate=2)
+    one = engine.fit(tiny.Reader(), tiny.Pairs(), tiny.texts, *settings)
+    theirs = two[1][f"{mode}-texts"]
+    for key in ("loss", "lm", "grad_norm"):
+        assert theirs["row"][key] == pytest.approx(one.history[0][key], abs=1e-6), key
+    mean = engine.evaluate_loss(one.model, tiny.Pairs(), tiny.texts, 4)["lm"]
+    assert theirs["mean"] == pytest.approx(mean, abs=1e-6)
+
+
 def moments_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     """A checkpoint's optimiser state, whichever way it was written, in one process."""
     model, settings = tiny.Tiny(), tiny.config()
@@ -102,7 +117,7 @@ def test_a_batch_that_does_not_divide_is_refused(two: tuple[Path, dict[str, Any]
 def test_torchrun_without_a_mode_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(parallel.ParallelError, match="train.parallel=ddp"):
+    with pytest.raises(parallel.ParallelError, match="run.parallel=ddp"):
         parallel.start("none")
 
 

@@ -46,8 +46,9 @@ class TrainConfig:
     clip_norm: float = 1.0
     """Largest norm of the whole gradient; 0 does not clip."""
     accumulate: int = 1
-    """Forward passes per optimiser step. Each is a contrastive batch of its own: accumulation
-    averages gradients, it does not add negatives."""
+    """Forward passes per optimiser step; their batches are read first. A mean over tokens is one
+    over the tokens of all of them, as in one large batch. A contrastive loss is the mean over
+    batches of their own: accumulation averages its gradients, it does not add negatives."""
     seed: int = 0
     """Seed of the initial weights, the order of the data, augmentation and dropout."""
 

@@ -21,6 +21,14 @@ class Trainable(nn.Module, ABC):
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """A batch's tensors → scalar losses by name; their sum is what training makes smaller."""
 
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """How many items a loss is the mean of, where batches differ in that: its name → number.
+
+        A mean over several batches is then one over all their items. Default: none; for a loss that
+        is not named, a contrastive one say, it is the mean of the batches' losses.
+        """
+        return {}
+
     def lr_factors(self) -> dict[str, float]:
         """What the learning rate of some parts is multiplied by: a part's name → its factor.
 

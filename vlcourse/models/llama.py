@@ -155,6 +155,10 @@ class LLaMA(Trainable):
         hidden = self.hidden(self.token(batch["tokens"]))
         return {"lm": losses.lm(hidden, self.head, batch["targets"])}
 
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The loss is a mean over the targets that are learned."""
+        return {"lm": (batch["targets"] != -100).sum()}
+
     def hidden(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
         """Token vectors → the final states, before the head.
 

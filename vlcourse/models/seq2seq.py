@@ -247,6 +247,10 @@ class Seq2Seq(Trainable):
         hidden = self.decode(batch["tokens"], self.encode(batch["inputs"], mask), mask)
         return {"lm": losses.lm(hidden, self.head, batch["targets"])}
 
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The loss is a mean over the targets that are learned."""
+        return {"lm": (batch["targets"] != -100).sum()}
+
     def encode(
         self, tokens: Tensor | None = None, mask: Tensor | None = None, x: Tensor | None = None
     ) -> Tensor:

@@ -126,6 +126,10 @@ class GPT2(Trainable):
         hidden = self.hidden(self.token(batch["tokens"]))
         return {"lm": losses.lm(hidden, self.head, batch["targets"])}
 
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The loss is a mean over the targets that are learned."""
+        return {"lm": (batch["targets"] != -100).sum()}
+
     def hidden(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
         """As :meth:`vlcourse.models.llama.LLaMA.hidden`; the learned positions are added here."""
         c, (batch, length, _) = self.config, x.shape
