@@ -56,6 +56,9 @@ class Tiny(Trainable):
         return {"itc": itc, "size": 0.1 * (image.square().mean() + text.square().mean())}
 
 
+FROZEN = {"frozen": {"source": "elsewhere", "sha256": "0" * 64}}
+
+
 class Reader(Trainable):
     """A language model of one layer, for texts of different lengths."""
 
@@ -192,6 +195,7 @@ def train_over_ranks(out: Path) -> None:
     except engine.Interrupted as stop:
         report["stopped"] = str(stop)
     fit(config(parallel="fsdp"), out / "from-one")
+    fit(config(parallel="fsdp", steps=3), out / "kept", frozen=FROZEN)
     for mode in ("ddp", "fsdp"):
         torch.manual_seed(7)
         settings = config(steps=1, batch_size=4, accumulate=2, parallel=mode)

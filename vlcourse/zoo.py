@@ -20,12 +20,11 @@ from typing import Any
 import torch
 
 from vlcourse import VlcourseError, __version__, engine, paths
-from vlcourse.engine import checkpoint
 from vlcourse.files import write_json
 from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
-from vlcourse.recipes import RECIPES, Recipe, train_recipe
-from vlcourse.weights.state import to_cpu, weights_of, write_weights
+from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
+from vlcourse.weights.state import to_cpu, trained_of, write_weights
 
 
 class ZooError(VlcourseError, RuntimeError):
@@ -111,10 +110,10 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
     try:
         made.chmod(0o755)  # mkdtemp's folders are closed to others
         file = made / "model.safetensors"
-        half = to_cpu(weights_of(result.model), torch.float16)
-        write_weights(file, half)
-        model = recipe.build_model().eval()
-        checkpoint.load_weights(model, file)
+        frozen = parts.frozen(recipe, result.model)
+        half = to_cpu(trained_of(result.model, frozen), torch.float16)
+        write_weights(file, half, {"frozen": json.dumps(frozen)} if frozen else None)
+        model = parts.trained(recipe, RECIPES, file).eval()
         with torch.no_grad():
             metrics = recipe.evaluator()(model)
         about = {
@@ -163,9 +162,7 @@ def _read(recipe: Recipe, folder: Path) -> Trainable:
             f"{file} is damaged: its sha256 is not the one on its card. Get it again "
             f"(git checkout {file}), or delete {folder} to train it"
         )
-    model = recipe.build_model()
-    checkpoint.load_weights(model, file)
-    return model.eval()
+    return parts.trained(recipe, RECIPES, file).eval()
 
 
 def _is_of(folder: Path, recipe: Recipe) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from vlcourse import engine
-from vlcourse.engine import moments, parallel
+from vlcourse.engine import checkpoint, moments, parallel
 from vlcourse.engine.optimizer import adamw
+from vlcourse.weights.state import CheckpointError
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parents[1]
@@ -66,6 +68,26 @@ def test_two_ranks_equal_one_process(
     assert state.keys() == before.keys()
     for name, values in before.items():
         torch.testing.assert_close(state[name], values, atol=1e-5, rtol=0)
+
+
+def test_frozen_parts_are_in_no_ranks_checkpoint(
+    two: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run = tmp_path / "kept"
+    shutil.copytree(two[0] / "kept", run)
+    step = run / "step-000003"
+    whole = load_file(step / "model.safetensors").keys()
+    assert "blocks.0.linear.weight" in whole and "frozen.weight" not in whole
+    parts = [name for file in step.glob("weights/*.safetensors") for name in load_file(file)]
+    assert set(parts) == whole
+    assert json.loads((step / "state.json").read_text())["frozen"] == tiny.FROZEN
+    other = {"frozen": {**tiny.FROZEN["frozen"], "sha256": "1" * 64}}
+    for place in (step / "weights", step / "model.safetensors"):
+        with pytest.raises(CheckpointError, match="beside the frozen part frozen from elsewhere"):
+            checkpoint.load_weights(tiny.Tiny(), place, other)
+    with pytest.raises(CheckpointError, match="beside the frozen part frozen from elsewhere"):
+        tiny.fit(tiny.config(), run, frozen=other)
+    assert tiny.fit(tiny.config(), run, frozen=tiny.FROZEN).step == 6
 
 
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])

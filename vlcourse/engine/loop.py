@@ -27,6 +27,7 @@ from vlcourse.engine.speed import Utilisation
 from vlcourse.files import write_json
 from vlcourse.layers.frozen import evaluating
 from vlcourse.models.base import Trainable
+from vlcourse.weights.state import Frozen
 
 DEFAULT = RunConfig()
 Shares = defaultdict[str, torch.Tensor]
@@ -64,6 +65,7 @@ def fit(
     out: Path | str | None = None,
     resume: bool = True,
     settings: dict[str, Any] | None = None,
+    frozen: Frozen | None = None,
     plot: bool | None = None,
 ) -> Result:
     """Train a model: minimise the sum of its losses.
@@ -80,6 +82,7 @@ def fit(
         out: run folder; None writes nothing.
         resume: go on from the newest checkpoint in ``out``; False deletes them.
         settings: more of them to keep in config.json and to compare before going on.
+        frozen: parts of the model that are in no checkpoint but by their source and hash.
         plot: live loss plot; None draws one in a notebook only.
 
     Raises:
@@ -89,7 +92,7 @@ def fit(
     """
     place = Path(out) if out is not None else None
     ranks = parallel.start(run.parallel)
-    held = parallel.Model(model, ranks, run)
+    held = parallel.Model(model, ranks, run, frozen)
     optimizer = adamw(held.plain, config)
     step, seconds, metrics, best = 0, 0.0, {}, None
     if place is not None:

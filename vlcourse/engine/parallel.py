@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from vlcourse.engine.config import RunConfig
 from vlcourse.engine.optimizer import use_bf16
 from vlcourse.engine.recompute import recompute_blocks
 from vlcourse.models.base import Trainable
-from vlcourse.weights.state import Tensors, stream_weights, weights_of, write_weights
+from vlcourse.weights.state import Frozen, Tensors, stream_weights, trained_of, write_weights
 
 
 class ParallelError(VlcourseError, RuntimeError):
@@ -150,13 +151,18 @@ class Model:
 
     Attributes:
         plain: the module itself (its parameters are sharded in place under FSDP2).
+        frozen: parts of it that are in no checkpoint.
     """
 
     def __init__(
-        self, model: Trainable | Callable[[], Trainable], ranks: Ranks, run: RunConfig
+        self,
+        model: Trainable | Callable[[], Trainable],
+        ranks: Ranks,
+        run: RunConfig,
+        frozen: Frozen | None = None,
     ) -> None:
         """Take up a model, or build one: under FSDP2 a function's model is never whole anywhere."""
-        self.ranks = ranks
+        self.ranks, self.frozen = ranks, frozen or {}
         self.plain: Trainable
         self.bf16 = use_bf16(run.precision, ranks.device)
         sharded, tensor = ranks.mode == "fsdp", None
@@ -218,6 +224,13 @@ class Model:
         finally:
             units.reshard()
 
+    def trained(self) -> Tensors:
+        """The weights that checkpoints hold, by name: all but those of frozen parts."""
+        return trained_of(self.plain, self.frozen)
+
+    def _about(self) -> dict[str, str]:
+        return {"frozen": json.dumps(self.frozen)} if self.frozen else {}
+
     def save(self, folder: Path, optimizer: torch.optim.AdamW, whole: bool) -> None:
         """Write weights and optimiser state into a folder. Every rank must call it.
 
@@ -227,20 +240,20 @@ class Model:
         """
         if not isinstance(self.plain, FSDPModule):
             if self.ranks.main:
-                write_weights(folder / "model.safetensors", weights_of(self.plain))
+                write_weights(folder / "model.safetensors", self.trained(), self._about())
                 moments.write(folder / "train_state.pt", moments.of(self.plain, optimizer))
             return
-        sharding.save(folder / "weights", weights_of(self.plain))
+        sharding.save(folder / "weights", self.trained())
         sharding.save(folder / "moments", moments.flat(moments.of(self.plain, optimizer)))
         if whole:
             self.export(folder / "model.safetensors")
 
     def export(self, path: Path, about: dict[str, str] | None = None) -> None:
-        """Write the whole weights into one file, on rank 0. Every rank must call it.
+        """Write the trained weights into one file, on rank 0. Every rank must call it.
 
         Under FSDP2 the tensors are gathered and written one by one.
         """
-        weights = weights_of(self.plain)
+        weights, about = self.trained(), {**self._about(), **(about or {})}
         if not isinstance(self.plain, FSDPModule):
             if self.ranks.main:
                 write_weights(path, weights, about)
@@ -266,7 +279,7 @@ class Model:
         own = moments.of(self.plain, optimizer)
         parts = (folder / "weights").is_dir()
         with torch.no_grad():
-            sharding.load(folder / "weights" if parts else folder, weights_of(self.plain))
+            sharding.load(folder / "weights" if parts else folder, self.trained())
             if parts:
                 sharding.load(folder / "moments", moments.flat(own))
             else:
