@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vlcourse import engine, losses
 from vlcourse.engine import checkpoint, parallel
 from vlcourse.engine.optimizer import adamw
+from vlcourse.models.base import Trainable
 
 WIDTH, LAYERS = 512, 24
 UNIT = 2 * WIDTH * WIDTH * 4  # bytes of a block
@@ -30,7 +31,7 @@ class Block(nn.Module):
         return x + self.down(torch.tanh(self.up(x)))
 
 
-class Large(nn.Module):
+class Large(Trainable):
     """Two towers in one, of blocks that are much larger than what is around them."""
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class Large(nn.Module):
             x = block(x)
         return x
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         states = self.encode(torch.cat([batch["x"], batch["y"]]))  # each block once a step
         image, text = states.chunk(2)
         return {"itc": losses.itc(image, text, self.log_scale.exp())}

@@ -100,7 +100,8 @@ def test_later_words_win_and_the_rest_stays() -> None:
         ("tower.size=1,x", "expected int,int"),
         ("limit=many", "expected int or none"),
         ("limit=13", "limit must not be 13"),
-        ("train.steps=0", "steps must be positive"),
+        ("train.steps=0", "train.steps=0: steps=0 is out of range in TrainConfig; 1 to"),
+        ("train.workers=-1", "run.workers=-1: workers=-1 is out of range in RunConfig"),
         ("odd=1", "cannot be set from the command line"),
     ],
 )
@@ -108,6 +109,24 @@ def test_what_does_not_fit_is_refused_in_words(word: str, message: str) -> None:
     with pytest.raises(OverrideError) as refused:
         overrides.apply(Run(), [word])
     assert message in str(refused.value)
+
+
+def test_checks_see_all_changes_at_once_and_blame_the_word_that_they_name() -> None:
+    @dataclass(frozen=True)
+    class Heads:
+        width: int = 8
+        heads: int = 4
+        layers: int = 1
+
+        def __post_init__(self) -> None:
+            if self.width % self.heads:
+                raise ValueError(f"width {self.width} is not divisible by {self.heads} heads")
+
+    words = ["width=9", "layers=2", "heads=3"]
+    assert overrides.apply(Heads(), words) == overrides.apply(Heads(), words[::-1])
+    assert overrides.apply(Heads(), ["width=9", "width=12"]) == Heads(12)
+    with pytest.raises(OverrideError, match="^width=9: width 9 is not divisible by 4 heads"):
+        overrides.apply(Heads(), ["layers=2", "width=9"])
 
 
 def test_describe_lists_every_key_with_its_docstring() -> None:

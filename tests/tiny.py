@@ -15,6 +15,7 @@ from torch.distributed.tensor import DTensor
 
 from vlcourse import engine, losses
 from vlcourse.engine import parallel
+from vlcourse.models.base import Trainable
 
 
 class Block(nn.Module):
@@ -28,7 +29,7 @@ class Block(nn.Module):
         return x + self.dropout(torch.tanh(self.linear(self.norm(x))))
 
 
-class Tiny(nn.Module):
+class Tiny(Trainable):
     """Two towers with a shared projection, a temperature, and a contrastive loss."""
 
     def __init__(self, dropout: float = 0.0, width: int = 8) -> None:
@@ -47,12 +48,42 @@ class Tiny(nn.Module):
             x = block(x)
         return x
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.training:
             self.calls += 1
         image, text = self.image(self.encode(batch["x"])), self.text(self.encode(batch["y"]))
         itc = losses.itc(image, text, self.log_scale.exp())
         return {"itc": itc, "size": 0.1 * (image.square().mean() + text.square().mean())}
+
+
+FROZEN = {"frozen": {"source": "elsewhere", "sha256": "0" * 64}}
+
+
+class Reader(Trainable):
+    """A language model of one layer, for texts of different lengths."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Embedding(7, 8)
+        self.head = nn.Linear(8, 7)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        hidden = torch.tanh(self.token(batch["tokens"]))
+        return {"lm": losses.lm(hidden, self.head, batch["targets"])}
+
+    def counts(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"lm": (batch["targets"] != -100).sum()}
+
+
+def texts(
+    samples: list[dict[str, Any]], generator: torch.Generator | None = None
+) -> dict[str, Any]:
+    """Texts of 1 to 5 tokens, made of the numbers of pairs."""
+    names = [sample["id"] for sample in samples]
+    tokens = torch.tensor([[(int(name[5:]) + i) % 7 for i in range(6)] for name in names])
+    lengths = torch.tensor([1 + int(name[5:]) % 5 for name in names])
+    targets = tokens[:, 1:].masked_fill(torch.arange(5) >= lengths[:, None], -100)
+    return {"tokens": tokens[:, :-1], "targets": targets, "ids": names}
 
 
 class Pairs:
@@ -68,6 +99,21 @@ class Pairs:
     def __getitem__(self, i: int) -> dict[str, Any]:
         time.sleep(self.delay)
         return {"id": f"pair-{i}", "x": self.x[i], "y": self.y[i]}
+
+
+class Stream:
+    """The same samples, one after the other; knows its epoch, not its length."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Any:
+        pairs = Pairs(20)
+        for i in range(20):
+            yield pairs[i] | {"id": f"{self.epoch}:{i}"}
 
 
 def collate(
@@ -149,6 +195,13 @@ def train_over_ranks(out: Path) -> None:
     except engine.Interrupted as stop:
         report["stopped"] = str(stop)
     fit(config(parallel="fsdp"), out / "from-one")
+    fit(config(parallel="fsdp", steps=3), out / "kept", frozen=FROZEN)
+    for mode in ("ddp", "fsdp"):
+        torch.manual_seed(7)
+        settings = config(steps=1, batch_size=4, accumulate=2, parallel=mode)
+        read = engine.fit(Reader(), Pairs(), texts, *settings)
+        whole = engine.evaluate_loss(read.model, Pairs(), texts, 4)
+        report[f"{mode}-texts"] = {"row": read.history[0], "mean": whole["lm"]}
     result = fit(config(parallel="fsdp", precision="bf16", compile=False))
     report["bf16"] = result.history[-1]["loss"]
     try:

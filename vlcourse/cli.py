@@ -191,6 +191,7 @@ def evaluate(args: argparse.Namespace) -> None:
     recipe = find_recipe(args.words)
     from vlcourse import zoo
     from vlcourse.engine import checkpoint
+    from vlcourse.recipes import RECIPES, parts
 
     if args.checkpoint is None:
         if recipe.model != find_recipe(args.words[:1]).model:
@@ -198,8 +199,7 @@ def evaluate(args: argparse.Namespace) -> None:
         model = zoo.load(recipe.name)
     else:
         file = checkpoint.find_weights(args.checkpoint)
-        model = recipe.build_model()
-        checkpoint.load_weights(model, file)
+        model = parts.trained(recipe, RECIPES, file)
         print(f"weights: {file.parent}", file=sys.stderr)
     print_metrics(recipe.evaluator()(model.eval()))
 

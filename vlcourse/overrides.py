@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 import types
 from collections.abc import Iterable, Iterator
@@ -43,16 +44,18 @@ def apply(config: T, changes: Iterable[str]) -> T:
 
     Raises:
         OverrideError: for a word without "=", an unknown key (the nearest one is named), a key that
-            names a group, or a value that does not fit the key's type.
+            names a group, a value that does not fit the key's type, or one that the dataclass
+            itself refuses.
     """
+    wanted: dict[str, tuple[str, Any]] = {}
     for word in changes:
         key, equals, text = word.partition("=")
         if not equals:
             raise OverrideError(f"{word!r} is not key=value; for example train.steps=100")
         key = _moved(config, key)
         _check_key(config, key)
-        config = _replace(config, key.split("."), key, text)
-    return config
+        wanted[key] = (f"{key}={text}", _value(config, key, text))
+    return _changed(config, wanted)
 
 
 def describe(config: Any) -> list[Row]:
@@ -98,24 +101,35 @@ def _check_key(config: Any, key: str) -> None:
     raise OverrideError(f"there is no setting {key!r}; {hint}")
 
 
-def _replace(config: Any, path: list[str], key: str, text: str) -> Any:
-    name, *rest = path
-    if rest:
-        value = _replace(getattr(config, name), rest, key, text)
-    else:
-        annotation = get_type_hints(type(config))[name]
-        try:
-            value = parse(annotation, text)
-        except ValueError as error:
-            detail = f" ({error})" if str(error) else ""
-            expected = _type_name(annotation)
-            raise OverrideError(f"{key}={text}: expected {expected}{detail}") from None
+def _value(config: Any, key: str, text: str) -> Any:
+    *path, name = key.split(".")
+    for group in path:
+        config = getattr(config, group)
+    annotation = get_type_hints(type(config))[name]
     try:
-        return dataclasses.replace(config, **{name: value})
-    except OverrideError:
-        raise
-    except ValueError as error:  # the dataclass's own check
-        raise OverrideError(f"{key}={text}: {error}") from error
+        return parse(annotation, text)
+    except ValueError as error:
+        detail = f" ({error})" if str(error) else ""
+        expected = _type_name(annotation)
+        raise OverrideError(f"{key}={text}: expected {expected}{detail}") from None
+
+
+def _changed(config: Any, wanted: dict[str, tuple[str, Any]]) -> Any:
+    """A copy with leaves {"key": (its word, its value)}. Each dataclass is made once, with all of
+    its changes, so that their order does not matter to its checks."""
+    if not wanted:
+        return config
+    new: dict[str, Any] = {}
+    for name in dict.fromkeys(key.partition(".")[0] for key in wanted):
+        group = f"{name}."
+        below = {key.removeprefix(group): w for key, w in wanted.items() if key.startswith(group)}
+        new[name] = _changed(getattr(config, name), below) if below else wanted[name][1]
+    try:
+        return dataclasses.replace(config, **new)
+    except ValueError as error:  # the dataclass's own check, which names the field
+        words = {key.rpartition(".")[2]: word for key, (word, _) in wanted.items()}
+        named = [w for name, w in words.items() if re.search(rf"\b{name}\b", str(error))]
+        raise OverrideError(f"{' '.join(named or words.values())}: {error}") from error
 
 
 def parse(annotation: Any, text: str) -> Any:

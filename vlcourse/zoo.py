@@ -18,21 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from vlcourse import VlcourseError, __version__, engine, paths
-from vlcourse.engine import checkpoint
 from vlcourse.files import write_json
+from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
-from vlcourse.recipes import RECIPES, Recipe, train_recipe
-from vlcourse.weights.state import to_cpu, weights_of, write_weights
+from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
+from vlcourse.weights.state import to_cpu, trained_of, write_weights
 
 
 class ZooError(VlcourseError, RuntimeError):
     """A model that does not exist, or whose files cannot be trusted."""
 
 
-def load(name: str) -> nn.Module:
+def load(name: str) -> Trainable:
     """A trained model in eval mode, float32, on the CPU.
 
     Shipped weights are used where there are some. Else the recipe is trained, with a progress bar,
@@ -111,10 +110,10 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
     try:
         made.chmod(0o755)  # mkdtemp's folders are closed to others
         file = made / "model.safetensors"
-        half = to_cpu(weights_of(result.model), torch.float16)
-        write_weights(file, half)
-        model = recipe.build_model().eval()
-        checkpoint.load_weights(model, file)
+        frozen = parts.frozen(recipe, result.model)
+        half = to_cpu(trained_of(result.model, frozen), torch.float16)
+        write_weights(file, half, {"frozen": json.dumps(frozen)} if frozen else None)
+        model = parts.trained(recipe, RECIPES, file).eval()
         with torch.no_grad():
             metrics = recipe.evaluator()(model)
         about = {
@@ -154,7 +153,7 @@ def history(result: engine.Result) -> list[dict[str, float]]:
     ]
 
 
-def _read(recipe: Recipe, folder: Path) -> nn.Module:
+def _read(recipe: Recipe, folder: Path) -> Trainable:
     file, about = folder / "model.safetensors", folder / "card.json"
     if not about.is_file():
         raise ZooError(f"{file} has no card.json beside it, so it cannot be checked")
@@ -163,9 +162,7 @@ def _read(recipe: Recipe, folder: Path) -> nn.Module:
             f"{file} is damaged: its sha256 is not the one on its card. Get it again "
             f"(git checkout {file}), or delete {folder} to train it"
         )
-    model = recipe.build_model()
-    checkpoint.load_weights(model, file)
-    return model.eval()
+    return parts.trained(recipe, RECIPES, file).eval()
 
 
 def _is_of(folder: Path, recipe: Recipe) -> bool:

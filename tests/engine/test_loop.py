@@ -16,8 +16,10 @@ import torch
 from torch import nn
 
 from vlcourse import engine
-from vlcourse.engine import Batches, batches
+from vlcourse.engine import Batches
 from vlcourse.engine.optimizer import adamw, lr_at
+from vlcourse.layers.ranges import RangeError
+from vlcourse.models.base import Trainable
 
 
 def test_it_learns_and_reports() -> None:
@@ -61,7 +63,7 @@ def test_one_step_is_adamw_with_clipped_gradients() -> None:
     model = tiny.Tiny()
     optimizer = adamw(model, config)
     batch = Batches(tiny.Pairs(), tiny.collate, 8, config.seed)[0]
-    sum(model(batch).values()).backward()
+    sum(model.losses(batch).values()).backward()
     before = nn.utils.clip_grad_norm_(model.parameters(), 0.05)
     assert before > 0.05
     optimizer.step()
@@ -74,21 +76,118 @@ def test_accumulation_averages_gradients_and_adds_no_negatives() -> None:
     row, config = tiny.fit(settings).history[0], settings.train
     torch.manual_seed(7)
     model, data = tiny.Tiny(), Batches(tiny.Pairs(), tiny.collate, 4, config.seed)
-    mean = torch.stack([sum(model(data[i]).values()) for i in range(3)]).mean()
+    mean = torch.stack([sum(model.losses(data[i]).values()) for i in range(3)]).mean()
     mean.backward()
     assert row["loss"] == pytest.approx(mean.item(), rel=1e-5)
     norm = nn.utils.get_total_norm(p.grad for p in model.parameters() if p.grad is not None)
     assert row["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
 
 
+def test_accumulated_texts_of_unequal_lengths_learn_as_one_batch() -> None:
+    """The step's gradient is that of the mean over all tokens, not of the batches' means."""
+    torch.manual_seed(7)
+    model, whole = tiny.Reader(), tiny.Reader()
+    whole.load_state_dict(model.state_dict())
+    settings = tiny.config(steps=1, batch_size=3, accumulate=3, warmup=0)
+    row = engine.fit(model, tiny.Pairs(), tiny.texts, *settings).history[0]
+    data = Batches(tiny.Pairs(), tiny.texts, 3, settings.train.seed)
+    one = {key: torch.cat([data[i][key] for i in range(3)]) for key in ("tokens", "targets")}
+    counts = [int(whole.counts(data[i])["lm"]) for i in range(3)]
+    assert len(set(counts)) > 1
+    loss = whole.losses(one)["lm"]
+    loss.backward()
+    norm = nn.utils.get_total_norm(p.grad for p in whole.parameters() if p.grad is not None)
+    assert row["loss"] == row["lm"] == pytest.approx(loss.item(), rel=1e-6)
+    assert row["grad_norm"] == pytest.approx(norm.item(), rel=1e-6)
+    assert abs(sum(whole.losses(data[i])["lm"].item() for i in range(3)) / 3 - loss.item()) > 1e-3
+    nn.utils.clip_grad_norm_(whole.parameters(), 1.0)
+    adamw(whole, settings.train).step()
+    torch.testing.assert_close(model.head.weight, whole.head.weight)
+
+
+def test_batches_without_anything_to_learn_count_nothing() -> None:
+    ranks = engine.loop.parallel.start("none")
+    empty, some = torch.tensor(0), torch.tensor(3)
+    assert engine.loop.shares([{"lm": empty}, {"lm": some}], ranks)["lm"].tolist() == [0, 1]
+    assert engine.loop.shares([{"lm": empty}] * 2, ranks)["lm"].tolist() == [0, 0]
+    assert engine.loop.shares([{"lm": some}] * 2, ranks)["itc"].tolist() == [0.5, 0.5]
+
+
+class Parts(tiny.Tiny):
+    """A model whose tower learns slowly, with a slow copy of it that follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow = nn.Linear(6, 8).requires_grad_(False)
+        self.steps: list[int] = []
+
+    def lr_factors(self) -> dict[str, float]:
+        return {"blocks": 0.1, "blocks.1.linear": 0.0, "log_scale": 2.0}
+
+    def after_step(self, step: int) -> None:
+        self.steps.append(step)
+        for slow, fast in zip(self.slow.parameters(), self.embed.parameters(), strict=True):
+            slow.lerp_(fast, 0.5)
+
+
+def test_parts_learn_at_rates_of_their_own_and_follow_after_each_step(tmp_path: Path) -> None:
+    def train(out: Path, **arguments: Any) -> Parts:
+        torch.manual_seed(7)
+        model, settings = Parts(), tiny.config(steps=4, eval_every=1, save_every=1)
+        engine.fit(model, tiny.Pairs(), tiny.collate, *settings, out=out, **arguments)
+        return model
+
+    whole = train(tmp_path / "whole")
+    assert whole.steps == [1, 2, 3, 4]
+    torch.manual_seed(7)
+    start = Parts()
+    groups = adamw(start, tiny.config().train).param_groups
+    factor = {id(p): g["factor"] for g in groups for p in g["params"]}
+    for name, own in start.named_parameters():
+        expected = 0.1 if name.startswith("blocks") else 2.0 if name == "log_scale" else 1.0
+        expected = 0.0 if name.startswith("blocks.1.linear") else expected
+        assert factor.get(id(own), "frozen") == (expected if own.requires_grad else "frozen"), name
+    with pytest.raises(engine.Interrupted):
+        train(tmp_path / "cut", evaluate=tiny.StopAt(2))
+    again = train(tmp_path / "cut")
+    assert again.steps == [3, 4]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    still = whole.blocks[1].linear.weight
+    assert torch.equal(still, start.blocks[1].linear.weight)
+    assert not torch.equal(whole.slow.weight, start.slow.weight)
+
+
+def test_the_first_step_of_each_part_is_its_rate() -> None:
+    """AdamW's first step is the learning rate, whatever the gradient."""
+    torch.manual_seed(7)
+    model, start = Parts(), Parts()
+    start.load_state_dict(model.state_dict())
+    settings = tiny.config(steps=1, warmup=0, weight_decay=0.0, eps=0.0)
+    engine.fit(model, tiny.Pairs(), tiny.collate, *settings)
+    moved = {n: (p - start.get_parameter(n)).abs().max() for n, p in model.named_parameters()}
+    assert moved["embed.weight"].item() == pytest.approx(0.01, rel=1e-3)
+    assert moved["blocks.0.linear.weight"].item() == pytest.approx(0.001, rel=1e-3)
+    assert moved["log_scale"].item() == pytest.approx(0.02, rel=1e-3)
+
+
+def test_a_rate_for_no_part_is_refused() -> None:
+    class Wrong(tiny.Tiny):
+        def lr_factors(self) -> dict[str, float]:
+            return {"block": 0.1}
+
+    with pytest.raises(engine.TrainingError, match="'block'; did you mean 'blocks'"):
+        engine.fit(Wrong(), tiny.Pairs(), tiny.collate, *tiny.config())
+
+
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_loss_that_is_not_finite_stops_the_run(where: str) -> None:
-    class Broken(nn.Module):
+    class Broken(Trainable):
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.ones(6))
 
-        def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             y = (batch["x"] * self.weight).sum()
             broken = (batch["x"] == tiny.Pairs().x[17]).all(dim=1).any()
             if where == "gradient":
@@ -110,70 +209,13 @@ def test_a_loss_that_is_not_finite_stops_the_run(where: str) -> None:
     assert model.weight.isfinite().all()
 
 
-def test_batches_are_a_function_of_the_step() -> None:
-    data = Batches(tiny.Pairs(20), tiny.collate, 6, seed=5)
-    assert len(data) == 3
-    epoch = [row for i in range(3) for row in data.rows(i)]
-    assert len(set(epoch)) == 18  # no sample twice, the remainder left out
-    assert epoch != [row for i in range(3, 6) for row in data.rows(i)]
-    again = Batches(tiny.Pairs(20), tiny.collate, 6, seed=5)
-    assert again.rows(4) == data.rows(4)
-    assert Batches(tiny.Pairs(20), tiny.collate, 6, seed=6).rows(0) != data.rows(0)
-
-
-def test_ranks_slice_the_batch_of_one_process() -> None:
-    whole = Batches(tiny.Pairs(), tiny.collate, 8, seed=5)
-    parts = [Batches(tiny.Pairs(), tiny.collate, 8, 5, rank, 2) for rank in range(2)]
-    for i in (0, 3, 11):
-        assert whole[i]["ids"] == parts[0][i]["ids"] + parts[1][i]["ids"]
-    with pytest.raises(batches.BatchError, match="multiple of 3"):
-        Batches(tiny.Pairs(), tiny.collate, 8, 5, 0, 3)
-    with pytest.raises(batches.BatchError, match="the dataset has 5"):
-        Batches(tiny.Pairs(5), tiny.collate, 8)
-
-
-def test_augmentation_has_its_own_generator_per_step() -> None:
-    def noisy(samples: Any, generator: torch.Generator) -> dict[str, Any]:
-        return {"noise": torch.rand(3, generator=generator)}
-
-    data = Batches(tiny.Pairs(), noisy, 8, seed=5)
-    assert torch.equal(data[2]["noise"], data[2]["noise"])
-    assert not torch.equal(data[2]["noise"], data[3]["noise"])
-
-
-class Stream:
-    """The same samples, one after the other; knows its epoch, not its length."""
-
-    def __init__(self) -> None:
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Any:
-        pairs = tiny.Pairs(20)
-        for i in range(20):
-            yield pairs[i] | {"id": f"{self.epoch}:{i}"}
-
-
-def test_streams_go_on_over_epochs_and_skip_to_the_step() -> None:
-    def ids(start: int, rank: int = 0, world: int = 1) -> list[list[str]]:
-        stream = batches.StreamBatches(Stream(), tiny.collate, 6, 0, rank, world, start)
-        return [batch["ids"] for batch, _ in zip(stream, range(8 - start), strict=False)]
-
-    whole = ids(0)
-    assert whole[3] == ["0:18", "0:19", "1:0", "1:1", "1:2", "1:3"]
-    assert ids(5) == whole[5:]
-    assert [a + b for a, b in zip(ids(0, 0, 2), ids(0, 1, 2), strict=True)] == whole
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stream_trains_and_resumes(tmp_path: Path, workers: int) -> None:
     settings = tiny.config(workers=workers, eval_every=1)
-    whole = tiny.fit(settings, dataset=Stream())
+    whole = tiny.fit(settings, dataset=tiny.Stream())
     with pytest.raises(KeyboardInterrupt):
-        tiny.fit(settings, tmp_path, dataset=Stream(), evaluate=tiny.StopAt(4))
-    cut = tiny.fit(settings, tmp_path, dataset=Stream())
+        tiny.fit(settings, tmp_path, dataset=tiny.Stream(), evaluate=tiny.StopAt(4))
+    cut = tiny.fit(settings, tmp_path, dataset=tiny.Stream())
     assert cut.history[-1]["loss"] == whole.history[-1]["loss"]
 
 
@@ -195,6 +237,14 @@ def test_evaluation_is_in_eval_mode_without_gradients_and_leaves_no_trace() -> N
     assert [row["loss"] for row in plain.history] == [row["loss"] for row in watched.history]
 
 
+def test_evaluate_loss_is_a_mean_over_tokens_where_texts_differ() -> None:
+    model = tiny.Reader()
+    pairs = tiny.Pairs()
+    whole = tiny.texts([pairs[i] for i in range(40)])
+    means = engine.evaluate_loss(model, pairs, tiny.texts, batch_size=4)
+    assert means["lm"] == pytest.approx(model.losses(whole)["lm"].item(), rel=1e-6)
+
+
 def test_evaluate_loss_averages_whole_batches() -> None:
     model = tiny.Tiny(dropout=0.5)
     means = engine.evaluate_loss(model, tiny.Pairs(), tiny.collate, batch_size=16, limit=35)
@@ -202,7 +252,7 @@ def test_evaluate_loss_averages_whole_batches() -> None:
     model.eval()
     pairs = tiny.Pairs()
     parts = [
-        model(tiny.collate([pairs[i] for i in range(first, first + 16)]))["itc"].item()
+        model.losses(tiny.collate([pairs[i] for i in range(first, first + 16)]))["itc"].item()
         for first in (0, 16)
     ]
     assert means["itc"] == pytest.approx(sum(parts) / 2, rel=1e-6)
@@ -243,9 +293,9 @@ def test_bf16_autocast_on_request() -> None:
     seen = []
 
     class Watch(tiny.Tiny):
-        def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             seen.append(self.embed(batch["x"]).dtype)
-            return super().forward(batch)
+            return super().losses(batch)
 
     for precision in ("auto", "bf16", "float32"):
         model = Watch()
@@ -306,10 +356,23 @@ def test_a_second_ctrl_c_stops_at_once_and_saves_nothing(tmp_path: Path) -> None
     assert not list(tmp_path.glob("step-*"))
 
 
-@pytest.mark.parametrize("name", ["steps", "batch_size", "accumulate", "lr"])
-def test_settings_must_be_positive(name: str) -> None:
-    with pytest.raises(engine.TrainingError, match=name):
-        tiny.config(**{name: 0})
+@pytest.mark.parametrize(
+    "given",
+    [
+        *({name: 0} for name in ("steps", "batch_size", "accumulate", "lr")),
+        *({name: 10**9} for name in ("steps", "batch_size", "accumulate", "warmup", "lr")),
+        *({name: math.nan} for name in ("lr", "min_lr", "weight_decay", "beta1", "eps")),
+        {"beta1": 9}, {"beta2": 1}, {"min_lr": -0.1}, {"clip_norm": -1}, {"clip_norm": math.inf},
+        {"eps": -1e-8}, {"weight_decay": -1}, {"warmup": -1}, {"seed": -1}, {"seed": 2**64},
+        {"workers": -1}, {"workers": 10**6}, {"keep": -1}, {"eval_every": -1}, {"log_every": -1},
+        {"save_every": -1}, {"precision": "bf61"}, {"parallel": "fspd"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_check_their_ranges(given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(RangeError, match=name):
+        tiny.config(**given)
 
 
 def test_an_unknown_best_metric_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from vlcourse.engine import moments, parallel
+from vlcourse import engine
+from vlcourse.engine import checkpoint, moments, parallel
 from vlcourse.engine.optimizer import adamw
+from vlcourse.weights.state import CheckpointError
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parents[1]
@@ -65,6 +68,40 @@ def test_two_ranks_equal_one_process(
     assert state.keys() == before.keys()
     for name, values in before.items():
         torch.testing.assert_close(state[name], values, atol=1e-5, rtol=0)
+
+
+def test_frozen_parts_are_in_no_ranks_checkpoint(
+    two: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run = tmp_path / "kept"
+    shutil.copytree(two[0] / "kept", run)
+    step = run / "step-000003"
+    whole = load_file(step / "model.safetensors").keys()
+    assert "blocks.0.linear.weight" in whole and "frozen.weight" not in whole
+    parts = [name for file in step.glob("weights/*.safetensors") for name in load_file(file)]
+    assert set(parts) == whole
+    assert json.loads((step / "state.json").read_text())["frozen"] == tiny.FROZEN
+    other = {"frozen": {**tiny.FROZEN["frozen"], "sha256": "1" * 64}}
+    for place in (step / "weights", step / "model.safetensors"):
+        with pytest.raises(CheckpointError, match="beside the frozen part frozen from elsewhere"):
+            checkpoint.load_weights(tiny.Tiny(), place, other)
+    with pytest.raises(CheckpointError, match="beside the frozen part frozen from elsewhere"):
+        tiny.fit(tiny.config(), run, frozen=other)
+    assert tiny.fit(tiny.config(), run, frozen=tiny.FROZEN).step == 6
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_texts_of_unequal_lengths_weigh_by_their_tokens_over_ranks_and_batches(
+    two: tuple[Path, dict[str, Any]], mode: str
+) -> None:
+    torch.manual_seed(7)
+    settings = tiny.config(steps=1, batch_size=4, accumulate=2)
+    one = engine.fit(tiny.Reader(), tiny.Pairs(), tiny.texts, *settings)
+    theirs = two[1][f"{mode}-texts"]
+    for key in ("loss", "lm", "grad_norm"):
+        assert theirs["row"][key] == pytest.approx(one.history[0][key], abs=1e-6), key
+    mean = engine.evaluate_loss(one.model, tiny.Pairs(), tiny.texts, 4)["lm"]
+    assert theirs["mean"] == pytest.approx(mean, abs=1e-6)
 
 
 def moments_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:

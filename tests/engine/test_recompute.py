@@ -42,7 +42,7 @@ def step(model: nn.Module, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tenso
 
     hooks = [block.register_forward_pre_hook(hold_input) for block in recompute.blocks(model)]
     with torch.autograd.graph.saved_tensors_hooks(hold, lambda tensor: tensor):
-        loss = model(inputs)["itc"]
+        loss = model.losses(inputs)["itc"]
     for hook in hooks:
         hook.remove()
     loss.backward()
@@ -80,7 +80,7 @@ def test_dropout_masks_repeat():
     gradients = []
     for model in (plain, again):
         torch.manual_seed(1)
-        model(inputs)["itc"].backward()
+        model.losses(inputs)["itc"].backward()
         gradients.append(model.blocks[0].linear.weight.grad)
     assert torch.equal(*gradients)
 
@@ -92,7 +92,7 @@ def test_a_copy_is_independent_of_its_original():
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(float("nan"))
-    assert other(batch(15))["itc"].isfinite()
+    assert other.losses(batch(15))["itc"].isfinite()
 
 
 def test_training_with_it_gives_the_same_weights(tmp_path):
@@ -133,10 +133,10 @@ def test_it_compiles():
     torch.manual_seed(0)
     model, inputs = VIT.build(), batch(15)
     recompute.recompute_blocks(model)
-    expected = model(inputs)["itc"]
+    expected = model.losses(inputs)["itc"]
     block = model.image.blocks[0]
     block.compile(backend="aot_eager")
-    loss = model(inputs)["itc"]
+    loss = model.losses(inputs)["itc"]
     torch.testing.assert_close(loss, expected)
     loss.backward()
     assert block.mlp.up.weight.grad.any()

@@ -68,7 +68,7 @@ def test_a_model_for_decoding_keeps_its_weights_names_and_file(tmp_path: Path) -
     assert torch.equal(
         generate(model, tokens, max_new_tokens=12), generate(plain, tokens, max_new_tokens=12)
     )
-    loss = model({"tokens": tokens, "targets": tokens})["lm"]
+    loss = model.losses({"tokens": tokens, "targets": tokens})["lm"]
     loss.backward()
     assert all(p.grad is not None for p in model.parameters())
 

@@ -110,13 +110,15 @@ def test_forward_is_the_papers_pseudo_code(model):
     logits = image @ text.T / 0.07
     labels = torch.arange(4)
     expected = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-    torch.testing.assert_close(model(batch)["itc"], expected)
+    torch.testing.assert_close(model.losses(batch)["itc"], expected)
+    torch.testing.assert_close(model(batch["pixels"], batch["tokens"][:3]), logits[:, :3])
 
 
 def test_every_parameter_gets_a_gradient():
     torch.manual_seed(0)
     model = TINY.build()
-    model({"pixels": torch.randn(4, 3, 15, 15), "tokens": texts(19, 5, 6, 7)})["itc"].backward()
+    batch = {"pixels": torch.randn(4, 3, 15, 15), "tokens": texts(19, 5, 6, 7)}
+    model.losses(batch)["itc"].backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     # a bias on the keys shifts all of a query's scores alike, and softmax ignores that
     assert [n for n in without if not n.endswith("attention.k.bias")] == []

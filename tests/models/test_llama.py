@@ -74,7 +74,7 @@ def test_logits_loss_and_gradients(kv_heads: int) -> None:
     torch.testing.assert_close(ours(tokens), out.logits, **EXACT)
     assert out.logits.std() > 0.3  # not the parity of zeros
     targets = F.pad(tokens[:, 1:], (0, 1), value=-100)
-    loss = ours({"tokens": tokens, "targets": targets})["lm"]
+    loss = ours.losses({"tokens": tokens, "targets": targets})["lm"]
     torch.testing.assert_close(loss, out.loss, **EXACT)
     loss.backward()
     out.loss.backward()
@@ -391,7 +391,7 @@ def test_the_first_loss_is_that_of_a_guess_and_falls() -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     history = []
     for _ in range(25):
-        loss = model(batch)["lm"]
+        loss = model.losses(batch)["lm"]
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from vlcourse import overrides, recipes, tokenizers
+from vlcourse import VlcourseError, overrides, recipes, tokenizers
 from vlcourse.engine import checkpoint
+from vlcourse.layers.ranges import RangeError
 from vlcourse.models.clip import PRESETS
 from vlcourse.recipes import RECIPES, RecipeError
-from vlcourse.recipes.clip import PAPER_RUNS
+from vlcourse.recipes.clip import PAPER_RUNS, PairData
 from vlcourse.recipes.parts import started
 from vlcourse.tokenizers import clip_merges
 
@@ -152,3 +153,45 @@ def test_clips_merges_that_are_missing_or_others(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(clip_merges.MergesError, match="not shipped.*VLCOURSE_CLIP_BPE"):
         tokenizers.clip()
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "said"),
+    [
+        ("clip-toy", "data.augment=x", "data.augment=x: expected one of none, crop, crop.flip"),
+        ("clip-toy", "data.objects=0,4", "data.objects=0,4: objects must satisfy 1 <= least"),
+        ("clip-toy", "data.objects=3,2", "objects must satisfy"),
+        ("clip-toy", "data.context=0", "data.context=0: context=0 is out of range in PairData"),
+        ("clip-toy", "data.n_train=-1", "n_train=-1 is out of range"),
+        ("llm-toy", "data.context=1", "context=1 is out of range in CorpusData; 2 to"),
+        ("llm-toy", "data.mixture=1,2,3,4", "data.mixture=1,2,3,4: mixture needs a share in a"),
+        ("llm-toy", "data.recall=1,2,3,4,-5", "recall needs a number of documents"),
+        ("llm-toy", "data.asked=0", "asked, the questions of a document, must be at least 1"),
+        ("seq2seq-toy", "data.brief=101", "brief is a share in a hundred"),
+        ("seq2seq-toy", "data.objects=2,5", "objects must satisfy"),
+        ("llama-7b", "data.n_train=-1", "n_train=-1 is out of range in DocumentData"),
+        ("llama-7b", "train.accumulate=1e9", "accumulate=1000000000 is out of range"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_built(name, word, said):
+    with pytest.raises(overrides.OverrideError, match=said):
+        overrides.apply(RECIPES[name], [word])
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "said"),
+    [
+        ("clip-toy", ["train.batch_size=1"], "train.batch_size=1: the contrastive loss"),
+        ("clip-toy", ["data.context=65"], "data.context=65 is more than the model's context of 64"),
+        ("llm-toy", ["model.context=511"], "data.context=512 is more than the model's context"),
+        ("clip-toy", ["train.steps=1e8"], "12,800,000,000 samples are too many to shuffle"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused_before_a_step(name, words, said):
+    with pytest.raises(VlcourseError, match=said):
+        recipes.train_recipe(overrides.apply(RECIPES[name], words), save=False)
+
+
+def test_an_augmentation_in_code_is_checked_too():
+    with pytest.raises(RangeError, match="augment 'x' is not one of none, crop"):
+        PairData(augment="x")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlcourse import recipes
-from vlcourse.engine import TrainConfig
-from vlcourse.recipes.parts import started
+from vlcourse.engine import RunConfig, TrainConfig
+from vlcourse.engine.checkpoint import read_state
+from vlcourse.models.base import Trainable
+from vlcourse.recipes.parts import started, trained
 from vlcourse.recipes.recipe import Measure, Part, Recipe, RecipeError, merged
-from vlcourse.weights.state import weights_of, write_weights
+from vlcourse.weights.state import CheckpointError, digest, weights_of, write_weights
 
 # ---------------------------------------------------------------- models/bigram.py
 
@@ -36,7 +41,7 @@ class BigramConfig:
         return model
 
 
-class Bigram(nn.Module):
+class Bigram(Trainable):
     """A vector for each letter, and from it the logits of the next."""
 
     def __init__(self, config: BigramConfig) -> None:
@@ -46,7 +51,7 @@ class Bigram(nn.Module):
         self.norm = nn.BatchNorm1d(4)
         self.head = nn.Linear(4, config.letters)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         logits = self.head(self.norm(self.token(batch["tokens"])))
         return {"lm": F.cross_entropy(logits, batch["targets"])}
 
@@ -74,7 +79,7 @@ class CycleData:
 
     def measure(self, config: BigramConfig, run: TrainConfig) -> Measure:
         batch = self.collate(config, train=False)(range(config.letters))
-        return lambda model: {"loss": float(model(batch)["lm"])}
+        return lambda model: {"loss": float(model.losses(batch)["lm"])}
 
 
 TRAIN = TrainConfig(steps=60, batch_size=20, lr=0.1, warmup=1, weight_decay=0.0)
@@ -103,21 +108,60 @@ def test_it_trains_is_measured_and_gives_its_parts_to_another_run(
         assert torch.equal(tensor, result.model.state_dict()[name])
 
 
-def test_a_frozen_part_stays_bit_for_bit_and_in_eval_mode(
-    table: dict[str, Recipe], tmp_path: Path
-) -> None:
+def with_frozen_norm(tmp_path: Path, seed: int = 0) -> tuple[Recipe, nn.Module]:
+    """A recipe with a normalisation from a file."""
+    torch.manual_seed(seed)
     norm = nn.BatchNorm1d(4)
     nn.init.uniform_(norm.weight)
     norm.running_mean.fill_(0.3)  # type: ignore[union-attr]
     write_weights(tmp_path / "norm.safetensors", weights_of(norm))
     part = Part("norm", str(tmp_path / "norm.safetensors"), frozen=True)
-    recipe = Recipe("frozen", "", BigramConfig(), CycleData(), TRAIN, parts=(part,))
+    return Recipe("frozen", "", BigramConfig(), CycleData(), TRAIN, parts=(part,)), norm
+
+
+def test_a_frozen_part_stays_bit_for_bit_and_in_eval_mode(
+    table: dict[str, Recipe], tmp_path: Path
+) -> None:
+    recipe, norm = with_frozen_norm(tmp_path)
     model = recipes.train_recipe(recipe).model
     for name, tensor in norm.state_dict().items():
         assert torch.equal(model.get_submodule("norm").state_dict()[name], tensor)
     model.train()
     assert model.training and not model.get_submodule("norm").training
     assert not any(p.requires_grad for p in model.get_submodule("norm").parameters())
+
+
+def test_a_checkpoint_holds_what_was_trained_and_names_the_rest(
+    table: dict[str, Recipe], tmp_path: Path
+) -> None:
+    recipe, norm = with_frozen_norm(tmp_path)
+    run = tmp_path / "run"
+    short = replace(recipe, train=replace(TRAIN, steps=3), run=RunConfig(best="loss"))
+    whole = recipes.train_recipe(short, run).model.state_dict()
+    file = run / "step-000003" / "model.safetensors"
+    assert load_file(file).keys() == {"token.weight", "head.weight", "head.bias"}
+    note = {"norm": {"source": recipe.parts[0].source, "sha256": digest(weights_of(norm))}}
+    assert json.loads((file.parent / "state.json").read_text())["frozen"] == note
+    for place in (file, run / "best" / "model.safetensors"):
+        with safe_open(place, "pt") as opened:
+            assert json.loads(opened.metadata()["frozen"]) == note
+        again = trained(short, table, place)
+        assert all(torch.equal(t, whole[name]) for name, t in again.state_dict().items())
+        assert not again.get_submodule("norm").training
+    longer = replace(recipe, train=replace(TRAIN, steps=6))
+    assert recipes.train_recipe(longer, run).step == 6
+
+    with_frozen_norm(tmp_path, seed=1)  # the same name, other weights
+    said = r"trained beside the frozen part norm from .*norm.safetensors \(sha256 .* now it is"
+    with pytest.raises(CheckpointError, match=said):
+        recipes.train_recipe(replace(recipe, train=replace(TRAIN, steps=9)), run)
+    with pytest.raises(CheckpointError, match=said):
+        trained(recipe, table, run)
+    assert not list(run.glob("damaged-*"))
+    state = json.loads((run / "step-000006" / "state.json").read_text())
+    (run / "step-000006" / "state.json").write_text(json.dumps(state | {"frozen": {"norm": 3}}))
+    with pytest.raises(CheckpointError, match="frozen parts are"):
+        read_state(run / "step-000006", 6)
 
 
 def test_what_cannot_be_is_refused(table: dict[str, Recipe]) -> None:

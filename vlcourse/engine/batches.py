@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from vlcourse import VlcourseError
+from vlcourse.data.order import Epochs, Order, Ordered, ReadsMany
 from vlcourse.engine.config import TrainConfig
 from vlcourse.engine.parallel import Ranks
 
 Collate = Callable[..., dict[str, Any]]
+MOST = 2**29  # samples that are shuffled: their permutation takes 4 GB
 
 
 class BatchError(VlcourseError, ValueError):
@@ -35,13 +37,11 @@ class Batches(Dataset):
     number of loader workers gives the same batches. Augmentation has its own generator for each
     (seed, step, slice): without augmentation W ranks see exactly what one process sees.
 
-    A dataset with an attribute ``in_order`` that is true is not permuted (a curriculum). One with
-    an attribute ``window`` has texts of different lengths: the samples of so many batches are
-    shared out among these batches by length, in random order, so that less is padded; or by
-    ``collate.order(sample)``, if the collate knows better which samples are alike.
+    A dataset that is :class:`Ordered` says more: that it is a curriculum, or that samples of
+    similar size are to come together.
 
     Args:
-        dataset: map-style; ``__getitems__(rows)`` is used where there is one.
+        dataset: map-style; :class:`ReadsMany` is used where it can.
         collate: ``collate(samples, generator=…)`` → batch.
         batch_size: samples of one batch over all ranks.
         seed: of the permutations and of the augmentation.
@@ -68,7 +68,13 @@ class Batches(Dataset):
                 f"a batch of {batch_size} needs at least as many samples, the dataset has "
                 f"{len(dataset)}: use a smaller batch_size or more data"
             )
-        self._order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
+        self.order = dataset.order if isinstance(dataset, Ordered) else Order()
+        if self.order.shuffled and len(dataset) > MOST:
+            raise BatchError(
+                f"{len(dataset):,} samples are too many to shuffle (at most {MOST:,}): make fewer "
+                "steps, smaller batches or a dataset of fewer samples (n_train)"
+            )
+        self._epoch: tuple[int, torch.Tensor] = (-1, torch.empty(0))
         self._window: tuple[tuple[int, int], list[Any]] = ((-1, -1), [])
 
     def __len__(self) -> int:
@@ -76,54 +82,46 @@ class Batches(Dataset):
         return len(self.dataset) // self.batch_size
 
     def rows(self, i: int) -> list[int]:
-        """Which rows of the dataset all ranks together read at step i, but for a ``window``."""
+        """Which rows of the dataset all ranks together read at step i, but for a window."""
         epoch, within = divmod(i, len(self))
-        if self._order[0] != epoch:
+        own = slice(within * self.batch_size, (within + 1) * self.batch_size)
+        if not self.order.shuffled:
+            return list(range(len(self.dataset))[own])
+        if self._epoch[0] != epoch:
             generator = torch.Generator().manual_seed(derive_seed(self.seed, "epoch", epoch))
-            count = len(self.dataset)
-            in_order = getattr(self.dataset, "in_order", False)
-            order = torch.arange(count) if in_order else torch.randperm(count, generator=generator)
-            self._order = (epoch, order)
-        start = within * self.batch_size
-        return self._order[1][start : start + self.batch_size].tolist()
+            self._epoch = (epoch, torch.randperm(len(self.dataset), generator=generator))
+        return self._epoch[1][own].tolist()
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         own = slice(self.offset, self.offset + self.local)
-        if getattr(self.dataset, "window", 1) > 1:
-            samples = self._alike(i)[own]
-        else:
-            samples = self._read(self.rows(i)[own])
+        alike = self.order.window > 1
+        samples = self._alike(i)[own] if alike else self._read(self.rows(i)[own])
         return self.collate(samples, generator=augmentation(self.seed, i, self.offset))
 
     def _read(self, rows: list[int]) -> list[Any]:
-        if hasattr(self.dataset, "__getitems__"):
+        if isinstance(self.dataset, ReadsMany):
             return self.dataset.__getitems__(rows)
         return [self.dataset[row] for row in rows]
 
     def _alike(self, i: int) -> list[Any]:
-        """The samples of step i for all ranks, of similar length."""
+        """The samples of step i for all ranks, of similar size."""
         epoch, within = divmod(i, len(self))
-        first = within - within % self.dataset.window
-        steps = range(first, min(first + self.dataset.window, len(self)))  # of one epoch
+        first = within - within % self.order.window
+        steps = range(first, min(first + self.order.window, len(self)))  # of one epoch
         if self._window[0] != (epoch, first):
             rows = [row for step in steps for row in self.rows(epoch * len(self) + step)]
-            order = getattr(self.collate, "order", _length)
-            self._window = ((epoch, first), sorted(self._read(rows), key=order))
+            self._window = ((epoch, first), sorted(self._read(rows), key=self.order.size))
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "window", epoch, first))
         turn = int(torch.randperm(len(steps), generator=generator)[within - first])
         return self._window[1][turn * self.batch_size : (turn + 1) * self.batch_size]
-
-
-def _length(sample: dict[str, Any]) -> int:
-    return len(sample["text"])
 
 
 class StreamBatches(IterableDataset):
     """The same for a stream: batches ``start``, ``start + 1``, … in the stream's own order.
 
     To resume, the first ``start`` batches are read and dropped. Every rank reads the whole stream
-    and keeps its slice. When the stream ends it begins again, after ``set_epoch(epoch)`` where the
-    source has one; a remainder is carried over into the next epoch.
+    and keeps its slice. When the stream ends it begins again, in another order if it has
+    :class:`Epochs`; a remainder is carried over into the next epoch.
     """
 
     def __init__(
@@ -145,7 +143,7 @@ class StreamBatches(IterableDataset):
         skip, epoch = self.start * self.batch_size, 0
         while True:
             read = 0
-            if hasattr(self.source, "set_epoch"):
+            if isinstance(self.source, Epochs):
                 self.source.set_epoch(epoch)
             for sample in self.source:
                 read += 1
@@ -195,7 +193,7 @@ def loader(
     """
     source: Dataset
     arguments = (dataset, collate, config.batch_size, config.seed, ranks.rank, ranks.world)
-    if hasattr(dataset, "__len__"):
+    if isinstance(dataset, Sized):
         source, sampler, readers = Batches(*arguments), steps, workers
     else:
         source, sampler, readers = StreamBatches(*arguments, steps.start), None, workers > 0

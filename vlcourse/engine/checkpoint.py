@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
@@ -31,39 +31,78 @@ from vlcourse.engine import sharding
 from vlcourse.engine.parallel import Model
 from vlcourse.files import remove, write_json
 from vlcourse.weights.state import CheckpointError as CheckpointError
-from vlcourse.weights.state import aliases, check_fit, weights_of
+from vlcourse.weights.state import Frozen, aliases, check_fit, trained_of
 
 STEP = re.compile(r"step-(\d+)")
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, frozen: Frozen | None = None) -> None:
     """Fill a plain model from safetensors files, strictly; float16 files fill float32 models.
 
     Args:
         model: the model to fill.
         path: a file, or a folder as in :func:`find_weights`.
+        frozen: parts of the model that have their weights already.
 
     Raises:
-        CheckpointError: when the file is missing or damaged, or its names or shapes are not the
-            model's.
+        CheckpointError: when the file is missing or damaged, its names or shapes are not the
+            model's, or it was trained beside other frozen parts.
     """
-    path = find_weights(path)
-    name = type(model).__name__
+    path, frozen = find_weights(path), frozen or {}
+    name, wanted = type(model).__name__, trained_of(model, frozen)
     try:
+        check_frozen(path, _frozen_beside(path), frozen)
         if path.is_dir():
             with torch.no_grad():
-                sharding.load(path, weights_of(model))
+                sharding.load(path, wanted)
             return
         weights, shared = load_file(path), aliases(model)
-        wanted = {n: t for n, t in model.state_dict().items() if n not in shared}
         shapes = ({n: t.shape for n, t in tensors.items()} for tensors in (weights, wanted))
         check_fit(f"{path} does not fit {name}", *shapes)
-        weights = {n: t.reshape(wanted[n].shape) for n, t in weights.items()}
-        model.load_state_dict(weights | {alias: weights[n] for alias, n in shared.items()})
+        whole = model.state_dict()
+        whole |= {n: t.reshape(wanted[n].shape) for n, t in weights.items()}
+        model.load_state_dict(whole | {alias: whole[n] for alias, n in shared.items()})
     except FileNotFoundError:
         raise CheckpointError(f"there are no weights at {path}") from None
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path} does not fit {name}: {error}") from None
+
+
+def check_frozen(where: Path, then: Frozen, now: Frozen) -> None:
+    """Refuse weights that were trained beside other frozen parts than there are now.
+
+    Raises:
+        CheckpointError: which names the first such part.
+    """
+    for part, before in then.items():
+        beside = now.get(part, {"source": "nowhere", "sha256": "none"})
+        if beside["sha256"] != before["sha256"]:
+            was, has = (f"{of['source']} (sha256 {of['sha256'][:12]})" for of in (before, beside))
+            raise CheckpointError(
+                f"{where} was trained beside the frozen part {part} from {was}, and now it is from "
+                f"{has}: give it the same weights again, or begin anew (--fresh)"
+            )
+
+
+def _frozen_beside(path: Path) -> Frozen:
+    """The frozen parts beside which a file, or a checkpoint's folder of weights, was trained."""
+    if path.is_dir():
+        state = path.parent / "state.json"
+        return _frozen_in(json.loads(state.read_text("utf-8"))) if state.is_file() else {}
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    return _frozen_in({"frozen": json.loads(about["frozen"])} if "frozen" in about else {})
+
+
+def _frozen_in(state: dict[str, Any]) -> Frozen:
+    """The entry "frozen" of a checkpoint's state, if it has one; ValueError when it is damaged."""
+    found = state.get("frozen", {}) if isinstance(state, dict) else None
+    if not isinstance(found, dict) or not all(
+        isinstance(part, dict) and all(isinstance(part.get(k), str) for k in ("source", "sha256"))
+        for part in found.values()
+    ):
+        raise ValueError(f"frozen parts are {found}")
+    return found
 
 
 def find_weights(path: Path) -> Path:
@@ -119,7 +158,8 @@ def save(
             held.ranks.barrier()
             held.save(temporary, optimizer, whole=last)
             if main:
-                write_json(temporary / "state.json", {"step": step, **state})
+                parts = {"frozen": held.frozen} if held.frozen else {}
+                write_json(temporary / "state.json", {"step": step, **state, **parts})
                 os.replace(temporary, final)
         except (OSError, RuntimeError, SafetensorError, CheckpointException) as error:
             if main:
@@ -160,7 +200,8 @@ def resume(run: Path, held: Model, optimizer: torch.optim.AdamW) -> dict[str, An
         Its JSON state: step, seconds, metrics, best. At step 0 if the run has no checkpoint.
 
     Raises:
-        CheckpointError: when there are checkpoints, and none is whole.
+        CheckpointError: when there are checkpoints, and none is whole; or when the newest one was
+            trained beside other frozen parts.
     """
     problems: list[tuple[Path, CheckpointError]] = []
     for step, folder in reversed(checkpoints(run)):
@@ -176,6 +217,7 @@ def resume(run: Path, held: Model, optimizer: torch.optim.AdamW) -> dict[str, An
                 f"{problems[0][1]}, and {run} has no whole checkpoint: begin again (--fresh)"
             )
         return {"step": 0, "seconds": 0.0, "metrics": {}, "best": None}
+    check_frozen(folder, state.get("frozen", {}), held.frozen)
     held.ranks.barrier()
     if held.ranks.main:
         for damaged, problem in problems:
@@ -198,6 +240,7 @@ def read_state(folder: Path, step: int) -> dict[str, Any]:
             raise ValueError(f"step {state['step']} after {state['seconds']} seconds")
         if not all(_number(value) for value in state["metrics"].values()):
             raise ValueError(f"metrics are {state['metrics']}")
+        _frozen_in(state)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         said = f"no {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{path} is damaged ({said})") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from vlcourse.engine import batches, checkpoint, folder, parallel
 from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
@@ -26,8 +26,11 @@ from vlcourse.engine.optimizer import adamw, improved, lr_at
 from vlcourse.engine.speed import Utilisation
 from vlcourse.files import write_json
 from vlcourse.layers.frozen import evaluating
+from vlcourse.models.base import Trainable
+from vlcourse.weights.state import Frozen
 
 DEFAULT = RunConfig()
+Shares = defaultdict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Result:
         metrics: the last evaluation.
     """
 
-    model: nn.Module
+    model: Trainable
     history: list[dict[str, float]]
     seconds: float
     step: int
@@ -52,22 +55,23 @@ class Result:
 
 
 def fit(
-    model: nn.Module | Callable[[], nn.Module],
+    model: Trainable | Callable[[], Trainable],
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     config: TrainConfig,
     run: RunConfig = DEFAULT,
     *,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    evaluate: Callable[[Trainable], dict[str, float]] | None = None,
     out: Path | str | None = None,
     resume: bool = True,
     settings: dict[str, Any] | None = None,
+    frozen: Frozen | None = None,
     plot: bool | None = None,
 ) -> Result:
-    """Train a model: minimise the sum of ``model(batch)``'s losses.
+    """Train a model: minimise the sum of its losses.
 
     Args:
-        model: ``model(batch) → {"name": scalar loss}``; the batch's tensors arrive on its device.
+        model: ``losses(batch) → {"name": scalar}``; the batch's tensors arrive on its device.
             Or a function that builds it: under FSDP no rank ever holds such a model whole.
         dataset: map-style or iterable, of samples.
         collate: ``collate(samples, generator=…)`` → batch, with the samples' ``"ids"``.
@@ -78,6 +82,7 @@ def fit(
         out: run folder; None writes nothing.
         resume: go on from the newest checkpoint in ``out``; False deletes them.
         settings: more of them to keep in config.json and to compare before going on.
+        frozen: parts of the model that are in no checkpoint but by their source and hash.
         plot: live loss plot; None draws one in a notebook only.
 
     Raises:
@@ -87,7 +92,7 @@ def fit(
     """
     place = Path(out) if out is not None else None
     ranks = parallel.start(run.parallel)
-    held = parallel.Model(model, ranks, run)
+    held = parallel.Model(model, ranks, run, frozen)
     optimizer = adamw(held.plain, config)
     step, seconds, metrics, best = 0, 0.0, {}, None
     if place is not None:
@@ -164,19 +169,20 @@ def train_step(
     """
     lr = lr_at(step, config)
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["factor"]
     torch.manual_seed(batches.derive_seed(config.seed, "step", step, held.ranks.rank))
-    parts, ids = [], []
-    for left in reversed(range(config.accumulate)):
-        batch = next(data)
-        with held.accumulating(more=left > 0):
+    read = [next(data) for _ in range(config.accumulate)]
+    share = shares([held.plain.counts(batch) for batch in read], held.ranks)
+    parts, ids = [], [batch.get("ids", ["unknown"]) for batch in read]
+    for k, batch in enumerate(read):
+        with held.accumulating(more=k < config.accumulate - 1):
             losses = use.forward(partial(held, batch))
-            total = torch.stack(list(losses.values())).sum()
-            (total / config.accumulate).backward()
-        parts.append(torch.stack([total, *losses.values()]).detach().float())
-        ids.append(batch.get("ids", ["unknown"]))
+            shared = [loss * share[name][k] for name, loss in losses.items()]
+            total = torch.stack(shared).sum()
+            total.backward()
+        parts.append(torch.stack([total, *shared]).detach().float())
     norm = held.clip(config.clip_norm or math.inf).float()
-    averages = torch.stack(parts).mean(dim=0)
+    averages = torch.stack(parts).sum(dim=0)
     values = torch.cat([averages, torch.stack([norm, torch.full_like(norm, interrupts.seen)])])
     names = ("loss", *losses, "grad_norm", "stop")
     row = dict(zip(names, held.ranks.mean(values).tolist(), strict=True))  # waits for the device
@@ -188,11 +194,30 @@ def train_step(
         )
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        held.plain.after_step(step + 1)
     return {**row, "lr": lr}
 
 
+def shares(counts: list[dict[str, torch.Tensor]], ranks: parallel.Ranks) -> Shares:
+    """What each of K batches counts in the mean over them: (K,) for a loss, which sums to 1.
+
+    Args:
+        counts: each batch's numbers of items on this rank (:meth:`Trainable.counts`). A loss that
+            is in there is a mean over the items of all; any other, over the batches.
+        ranks: the processes, each with its part of each batch.
+    """
+    k = len(counts)
+    found: Shares = defaultdict(lambda: torch.ones(k, device=ranks.device) / k)
+    if k > 1 and counts[0]:
+        table = torch.tensor([[float(n) for n in own.values()] for own in counts])  # (K, losses)
+        table = ranks.mean(table.to(ranks.device))
+        found.update(zip(counts[0], (table / table.sum(0).clamp(min=1e-9)).T, strict=True))
+    return found
+
+
 def measure(
-    held: parallel.Model, evaluate: Callable[[nn.Module], dict[str, float]]
+    held: parallel.Model, evaluate: Callable[[Trainable], dict[str, float]]
 ) -> dict[str, float]:
     """Evaluate the whole model; every rank gets rank 0's numbers."""
     with held.evaluating() as model, torch.no_grad():
@@ -202,7 +227,7 @@ def measure(
 
 
 def evaluate_loss(
-    model: nn.Module,
+    model: Trainable,
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     batch_size: int,
@@ -218,16 +243,17 @@ def evaluate_loss(
     count = min(len(dataset), limit or len(dataset)) // batch_size
     if not count:
         raise batches.BatchError(f"there are fewer than batch_size={batch_size} samples")
-    sums: dict[str, torch.Tensor] = {}
+    counts, rows = [], []
     with evaluating(model), torch.no_grad():
         for i in range(count):
             first = i * batch_size + ranks.rank * local
             batch = collate([dataset[row] for row in range(first, first + local)])
-            losses = model(parallel.to_device(batch, ranks.device))
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.float() / count
-    means = ranks.mean(torch.stack(list(sums.values()))).tolist()
-    return dict(zip(sums, means, strict=True))
+            losses = model.losses(parallel.to_device(batch, ranks.device))
+            rows.append(torch.stack(list(losses.values())).float())
+            counts.append(model.counts(batch))
+    share = shares(counts, ranks)
+    means = ranks.mean(torch.stack(rows)).T  # (losses, batches)
+    return {name: float((own * share[name]).sum()) for name, own in zip(losses, means, strict=True)}
 
 
 def _due(step: int, every: int, last: bool) -> bool:

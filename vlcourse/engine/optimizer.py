@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from vlcourse.engine.config import TrainConfig, TrainingError
+from vlcourse.models.base import Trainable
+from vlcourse.names import no_such
 
 
 def lr_at(step: int, config: TrainConfig) -> float:
@@ -20,22 +22,43 @@ def lr_at(step: int, config: TrainConfig) -> float:
     return config.lr * (config.min_lr + (1 - config.min_lr) * cosine)
 
 
-def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW on what has a gradient; vectors and scalars are not decayed."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
+def adamw(model: Trainable, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW on what has a gradient; vectors and scalars are not decayed.
+
+    Each group has a "factor", by which its learning rate is multiplied: of the model's
+    ``lr_factors`` the one with the longest name that fits.
+
+    Raises:
+        TrainingError: when nothing has a gradient, or a factor is for no part of the model.
+    """
+    factors, named = model.lr_factors(), dict(model.named_parameters())
+    for part in factors:
+        if not any(_within(name, part) for name in named):
+            parts = dict.fromkeys(name.partition(".")[0] for name in named)
+            raise TrainingError(no_such("part with a learning rate", part, parts))
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        if parameter.requires_grad:
+            part = max((part for part in factors if _within(name, part)), key=len, default="")
+            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault((factors.get(part, 1.0), decay), []).append(parameter)
+    if not groups:
         raise TrainingError(f"{type(model).__name__} has no parameter with a gradient")
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
+        [
+            {"params": some, "weight_decay": decay, "factor": factor}
+            for (factor, decay), some in groups.items()
+        ],
         lr=config.lr,
         betas=(config.beta1, config.beta2),
         eps=config.eps,
-        fused=parameters[0].device.type != "mps",
+        fused=next(iter(named.values())).device.type != "mps",
     )
+
+
+def _within(name: str, part: str) -> bool:
+    """Whether a parameter is this part of the model, or below it."""
+    return f"{name}.".startswith(f"{part}.")
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:

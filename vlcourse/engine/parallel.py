@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from vlcourse.engine import moments, sharding
 from vlcourse.engine.config import RunConfig
 from vlcourse.engine.optimizer import use_bf16
 from vlcourse.engine.recompute import recompute_blocks
-from vlcourse.weights.state import Tensors, stream_weights, weights_of, write_weights
+from vlcourse.models.base import Trainable
+from vlcourse.weights.state import Frozen, Tensors, stream_weights, trained_of, write_weights
 
 
 class ParallelError(VlcourseError, RuntimeError):
@@ -132,21 +134,39 @@ def finish() -> None:
         dist.destroy_process_group()
 
 
+class Objective(nn.Module):
+    """A model's losses as a ``forward``: the only method that DDP and ``compile`` look after."""
+
+    def __init__(self, model: Trainable) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """What :meth:`Trainable.losses` gives."""
+        return self.model.losses(batch)
+
+
 class Model:
     """A model as this run's ranks hold it: plain, replicated (DDP) or sharded (FSDP2).
 
     Attributes:
         plain: the module itself (its parameters are sharded in place under FSDP2).
+        frozen: parts of it that are in no checkpoint.
     """
 
     def __init__(
-        self, model: nn.Module | Callable[[], nn.Module], ranks: Ranks, run: RunConfig
+        self,
+        model: Trainable | Callable[[], Trainable],
+        ranks: Ranks,
+        run: RunConfig,
+        frozen: Frozen | None = None,
     ) -> None:
         """Take up a model, or build one: under FSDP2 a function's model is never whole anywhere."""
-        self.ranks = ranks
+        self.ranks, self.frozen = ranks, frozen or {}
+        self.plain: Trainable
         self.bf16 = use_bf16(run.precision, ranks.device)
         sharded, tensor = ranks.mode == "fsdp", None
-        if isinstance(model, nn.Module):
+        if isinstance(model, Trainable):
             self.plain = model.to(ranks.device)
         elif sharded:
             self.plain, tensor = sharding.build(model)
@@ -157,12 +177,12 @@ class Model:
                 dist.broadcast(own, src=0)
         if run.checkpointing:
             recompute_blocks(self.plain)
+        self.wrapped: nn.Module = Objective(self.plain)
         if run.compile and not sharded:
-            self.plain.compile()
-        self.wrapped: nn.Module = self.plain
+            self.wrapped.compile()
         if ranks.mode == "ddp":
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-            self.wrapped = DistributedDataParallel(self.plain, ids, gradient_as_bucket_view=True)
+            self.wrapped = DistributedDataParallel(self.wrapped, ids, gradient_as_bucket_view=True)
         elif sharded:
             sharding.shard(self.plain, ranks.device, self.bf16, run.compile)
             if tensor is not None:
@@ -175,8 +195,8 @@ class Model:
 
     def accumulating(self, more: bool) -> contextlib.AbstractContextManager[Any]:
         """Around forward and backward: with ``more`` to come, gradients stay on their rank."""
-        if isinstance(self.wrapped, FSDPModule):
-            self.wrapped.set_requires_gradient_sync(not more)
+        if isinstance(self.plain, FSDPModule):
+            self.plain.set_requires_gradient_sync(not more)
         elif isinstance(self.wrapped, DistributedDataParallel) and more:
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
@@ -187,21 +207,29 @@ class Model:
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     @contextlib.contextmanager
-    def evaluating(self) -> Iterator[nn.Module]:
+    def evaluating(self) -> Iterator[Trainable]:
         """The module with every method usable, for evaluation. Every rank must call this.
 
         FSDP2 gathers a unit around its ``forward`` only. So what belongs to no block is gathered
         here for the while, and each block in its own forward: a rank holds its shard, these, and
         one block. All ranks must call the same blocks in the same order, or they wait for ever.
         """
-        if not isinstance(self.plain, FSDPModule):
+        units: Any = self.plain  # the same; fully_shard has added methods to it
+        if not isinstance(units, FSDPModule):
             yield self.plain
             return
-        self.plain.unshard()
+        units.unshard()
         try:
             yield self.plain
         finally:
-            self.plain.reshard()
+            units.reshard()
+
+    def trained(self) -> Tensors:
+        """The weights that checkpoints hold, by name: all but those of frozen parts."""
+        return trained_of(self.plain, self.frozen)
+
+    def _about(self) -> dict[str, str]:
+        return {"frozen": json.dumps(self.frozen)} if self.frozen else {}
 
     def save(self, folder: Path, optimizer: torch.optim.AdamW, whole: bool) -> None:
         """Write weights and optimiser state into a folder. Every rank must call it.
@@ -212,20 +240,20 @@ class Model:
         """
         if not isinstance(self.plain, FSDPModule):
             if self.ranks.main:
-                write_weights(folder / "model.safetensors", weights_of(self.plain))
+                write_weights(folder / "model.safetensors", self.trained(), self._about())
                 moments.write(folder / "train_state.pt", moments.of(self.plain, optimizer))
             return
-        sharding.save(folder / "weights", weights_of(self.plain))
+        sharding.save(folder / "weights", self.trained())
         sharding.save(folder / "moments", moments.flat(moments.of(self.plain, optimizer)))
         if whole:
             self.export(folder / "model.safetensors")
 
     def export(self, path: Path, about: dict[str, str] | None = None) -> None:
-        """Write the whole weights into one file, on rank 0. Every rank must call it.
+        """Write the trained weights into one file, on rank 0. Every rank must call it.
 
         Under FSDP2 the tensors are gathered and written one by one.
         """
-        weights = weights_of(self.plain)
+        weights, about = self.trained(), {**self._about(), **(about or {})}
         if not isinstance(self.plain, FSDPModule):
             if self.ranks.main:
                 write_weights(path, weights, about)
@@ -251,7 +279,7 @@ class Model:
         own = moments.of(self.plain, optimizer)
         parts = (folder / "weights").is_dir()
         with torch.no_grad():
-            sharding.load(folder / "weights" if parts else folder, weights_of(self.plain))
+            sharding.load(folder / "weights" if parts else folder, self.trained())
             if parts:
                 sharding.load(folder / "moments", moments.flat(own))
             else:

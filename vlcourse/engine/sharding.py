@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,15 +20,21 @@ from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
 )
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import (
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from vlcourse.engine.deferred import Deferred
 from vlcourse.engine.recompute import blocks
 from vlcourse.weights.state import CheckpointError, Tensors, aliases, check_fit
 
+M = TypeVar("M", bound=nn.Module)
 
-def build(make: Callable[[], nn.Module]) -> tuple[nn.Module, Callable[[str], Tensor]]:
+
+def build(make: Callable[[], M]) -> tuple[M, Callable[[str], Tensor]]:
     """A model on the meta device, and what gives each of its tensors, whole, by name.
 
     One tensor at a time is on the CPU; it has the numbers that ``make()`` alone would give it.
@@ -55,6 +61,7 @@ def shard(
             block.compile()
         fully_shard(block, mesh=mesh, mp_policy=half if bf16 else MixedPrecisionPolicy())
     fully_shard(model, mesh=mesh)
+    register_fsdp_forward_method(model, "losses")
 
 
 def fill(model: nn.Module, device: torch.device, tensor: Callable[[str], Tensor]) -> None:

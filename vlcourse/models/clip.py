@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vlcourse import losses
 from vlcourse.layers.block import Block
+from vlcourse.models.base import Trainable
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
 from vlcourse.names import no_such
@@ -154,7 +155,7 @@ class TextTower(nn.Module):
         return x[rows, end], {"tokens": x}
 
 
-class CLIP(nn.Module):
+class CLIP(Trainable):
     """An image tower and a text tower whose features meet in one space.
 
     The temperature is learned as t = log(1/τ), starts at log(1/0.07), and exp(t) is clipped at 100
@@ -213,7 +214,11 @@ class CLIP(nn.Module):
         other.load_state_dict(weights, assign=True)
         return other.train(self.training)
 
-    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def forward(self, pixels: Tensor, tokens: Tensor) -> Tensor:
+        """Figure 3: (B, 3, S, S) images and (C, L) texts → (B, C) logits, exp(t) · cosines."""
+        return losses.similarity(self.encode_image(pixels), self.encode_text(tokens), self.scale())
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``{"pixels": (B, 3, S, S), "tokens": (B, L)}`` → ``{"itc": contrastive loss}``."""
         image = self.encode_image(batch["pixels"])
         text = self.encode_text(batch["tokens"])

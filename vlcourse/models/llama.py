@@ -14,6 +14,7 @@ from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
 from vlcourse.layers.rotary import rotations
+from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 
 
@@ -105,7 +106,7 @@ class LLaMABlock(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class LLaMA(nn.Module):
+class LLaMA(Trainable):
     """Tokens → logits of the next token at each position."""
 
     def __init__(self, config: LLaMAConfig) -> None:
@@ -132,26 +133,31 @@ class LLaMA(nn.Module):
                 )
 
     def forward(
-        self,
-        tokens: Tensor | dict[str, Any],
-        cache: KVCache | None = None,
-        mask: Tensor | None = None,
-    ) -> Any:
-        """Logits of the next token; or, for a batch to train on, the loss.
+        self, tokens: Tensor, cache: KVCache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Logits of the next token at each position.
 
         Args:
-            tokens: (B, L) ids. Or the batch ``{"tokens": (B, L), "targets": (B, L)}``, whose
-                targets are the next tokens, -100 where there is nothing to learn.
+            tokens: (B, L) ids.
             cache: what came before; ``tokens`` are added to it.
             mask: (B, L) bool, False for padding (on the left, when text is to be generated).
 
         Returns:
-            (B, L, V) logits; for a batch ``{"lm": loss}``.
+            (B, L, V).
         """
-        if isinstance(tokens, dict):
-            hidden = self.hidden(self.token(tokens["tokens"]))
-            return {"lm": losses.lm(hidden, self.head, tokens["targets"])}
         return self.head(self.hidden(self.token(tokens), cache, mask))
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``{"tokens": (B, L), "targets": (B, L)}`` → ``{"lm": loss}``.
+
+        The targets are the next tokens, -100 where there is nothing to learn.
+        """
+        hidden = self.hidden(self.token(batch["tokens"]))
+        return {"lm": losses.lm(hidden, self.head, batch["targets"])}
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The loss is a mean over the targets that are learned."""
+        return {"lm": (batch["targets"] != -100).sum()}
 
     def hidden(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
         """Token vectors → the final states, before the head.

@@ -17,6 +17,7 @@ from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
 from vlcourse.layers.relative import RelativeBias
+from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 
 
@@ -197,7 +198,7 @@ class Decoder(nn.Module):
         return self.norm_final(x)
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(Trainable):
     """Tokens to read, and tokens written so far → logits of the next token at each position."""
 
     def __init__(self, config: Seq2SeqConfig) -> None:
@@ -222,31 +223,33 @@ class Seq2Seq(nn.Module):
                 )
                 nn.init.normal_(weight, std=1.0 if name == "token.weight" else inputs**-0.5)
 
-    def forward(
-        self,
-        inputs: Tensor | dict[str, Any],
-        tokens: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Any:
-        """Logits of the next token; or, for a batch to train on, the loss.
+    def forward(self, inputs: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits of the next token at each position.
 
         Args:
-            inputs: (B, S) ids that the encoder reads. Or the batch ``{"inputs", "inputs_mask"
-                (absent without padding), "tokens", "targets": (B, L)}``, whose targets are the
-                next tokens, -100 where there is nothing to learn.
+            inputs: (B, S) ids that the encoder reads.
             tokens: (B, L) ids that the decoder has written; ``config.start`` comes first.
             mask: (B, S) bool, False for padding, on either side.
 
         Returns:
-            (B, L, V) logits; for a batch ``{"lm": loss}``.
+            (B, L, V).
         """
-        if isinstance(inputs, dict):
-            mask = inputs.get("inputs_mask")
-            hidden = self.decode(inputs["tokens"], self.encode(inputs["inputs"], mask), mask)
-            return {"lm": losses.lm(hidden, self.head, inputs["targets"])}
-        if tokens is None:
-            raise ValueError("the decoder needs tokens, (B, L): the start id at least")
         return self.head(self.decode(tokens, self.encode(inputs, mask), mask))
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """``{"inputs": (B, S), "inputs_mask": (B, S), "tokens", "targets": (B, L)}`` →
+        ``{"lm": loss}``.
+
+        The mask is absent without padding; the targets are the next tokens, -100 where there is
+        nothing to learn.
+        """
+        mask = batch.get("inputs_mask")
+        hidden = self.decode(batch["tokens"], self.encode(batch["inputs"], mask), mask)
+        return {"lm": losses.lm(hidden, self.head, batch["targets"])}
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The loss is a mean over the targets that are learned."""
+        return {"lm": (batch["targets"] != -100).sum()}
 
     def encode(
         self, tokens: Tensor | None = None, mask: Tensor | None = None, x: Tensor | None = None

@@ -9,6 +9,7 @@ import torch
 
 from vlcourse import paths
 from vlcourse.engine import Result, fit
+from vlcourse.models.base import Trainable
 from vlcourse.recipes import clip, llama, parts
 from vlcourse.recipes.recipe import Part as Part
 from vlcourse.recipes.recipe import Recipe as Recipe
@@ -34,9 +35,11 @@ def train_recipe(
     torch.manual_seed(recipe.train.seed)  # the initial weights
     # A function, so that FSDP can build it shard by shard; parts come from whole models.
     model = parts.started(recipe, RECIPES) if recipe.parts else recipe.build_model
+    frozen = parts.frozen(recipe, model) if isinstance(model, Trainable) else None
     dataset = recipe.build_data("train")
     run = (out or paths.runs_dir() / recipe.name) if save else None
     return fit(
         model, dataset, recipe.collate(train=True), recipe.train, recipe.run,
         evaluate=recipe.evaluator(), out=run, resume=resume, settings=asdict(recipe),
+        frozen=frozen,
     )  # fmt: skip

@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 from vlcourse import tokenizers
 from vlcourse.data import sources, world
-from vlcourse.data.collate.pictures import Collate
+from vlcourse.data.collate.pictures import Augmentation, Collate, check_augmentation
 from vlcourse.data.sources.columns import check_templates
+from vlcourse.data.world.arrays import check_objects
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import clip as clip_evals
+from vlcourse.layers.ranges import check
 from vlcourse.models.clip import CLIPConfig, TextConfig
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.vit import ViTConfig
-from vlcourse.recipes.recipe import Measure, Part, Recipe, RecipeError, find_source
+from vlcourse.recipes.recipe import Measure, Part, Recipe, RecipeError, find_source, fitting
 
 PHOTO_TEMPLATES = (
     "a photo of a {}.",
@@ -45,11 +47,14 @@ class PairData:
     """toy: the toy world's, shipped. clip: CLIP's own, whose merges must be on this machine."""
     context: int = 64
     """Most tokens of a caption; longer ones are cut."""
-    augment: str = "none"
+    augment: Augmentation = "none"
     """none, crop, crop+flip or random-square; never flip where captions say left and right."""
 
     def __post_init__(self) -> None:
+        check(self, n_train=(0, 10**12), context=(2, 10**6))
+        check_objects(self.objects)
         check_templates(self.templates)
+        check_augmentation(self.augment)
 
     def make_tokenizer(self, config: Any) -> tokenizers.ByteBPE:
         """The tokenizer that the text tower was built for.
@@ -70,8 +75,14 @@ class PairData:
         """The map-style dataset of a split.
 
         Raises:
-            RecipeError: when the source is a plain name and no data folder has it.
+            RecipeError: when the source is a plain name and no data folder has it, or a batch is a
+                single pair.
         """
+        if split == "train" and run.batch_size < 2:
+            raise RecipeError(
+                "train.batch_size=1: the contrastive loss of a single pair is always 0; use 2 or "
+                "more"
+            )
         if self.source == "world":
             samples = self.n_train or run.steps * run.batch_size
             size = config.image.image_size
@@ -85,8 +96,9 @@ class PairData:
 
     def collate(self, config: Any, train: bool) -> Collate:
         """Samples → batch; augmented only for training."""
+        context, size = fitting(self.context, config.text.context), config.image.image_size
         augment = self.augment if train else "none"
-        return Collate(self.make_tokenizer(config), config.image.image_size, self.context, augment)
+        return Collate(self.make_tokenizer(config), size, context, augment)
 
     def measure(self, config: Any, run: TrainConfig) -> Measure:
         """Zero-shot classification and retrieval, as far as the data have classes and captions."""

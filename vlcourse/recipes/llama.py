@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
-
 from vlcourse import tokenizers
-from vlcourse.data.collate.text import PrefixCollate, TextCollate
-from vlcourse.data.corpus import NO_LESSONS, Corpus
+from vlcourse.data.collate.text import PrefixCollate, TextCollate, rows_size
+from vlcourse.data.corpus import NO_LESSONS, Corpus, check_documents
 from vlcourse.data.sources.documents import Documents
+from vlcourse.data.world.arrays import check_objects
 from vlcourse.engine import evaluate_loss, parallel
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import reading
+from vlcourse.layers.ranges import check
+from vlcourse.models.base import Trainable
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
-from vlcourse.recipes.recipe import Measure, Recipe, RecipeError, find_source
+from vlcourse.recipes.recipe import Measure, Recipe, RecipeError, find_source, fitting
 from vlcourse.tokenizers.sentence_bpe import SentenceBPE
 
 VALIDATION = 64  # windows of the context's length on which the loss of other texts is measured
@@ -67,6 +68,11 @@ class CorpusData:
     context: int = 512
     """Most tokens of a document; longer ones are cut."""
 
+    def __post_init__(self) -> None:
+        check(self, n_train=(0, 10**12), context=(2, 10**6))
+        check_documents(self.mixture, self.recall, self.asked, self.brief, self.focused)
+        check_objects(self.objects)
+
     def make_tokenizer(self, config: Any) -> SentenceBPE:
         """See :func:`make_tokenizer`."""
         return make_tokenizer(self.tokenizer, config.vocab_size)
@@ -82,7 +88,8 @@ class CorpusData:
 
     def collate(self, config: Any, train: bool) -> Any:
         """Documents → batch; without the end-of-text token where answers are measured."""
-        return TextCollate(self.make_tokenizer(config), self.context, end=train)
+        context = fitting(self.context, config.context)
+        return TextCollate(self.make_tokenizer(config), context, end=train)
 
     def measure(self, config: Any, run: TrainConfig) -> Measure:
         """Reading comprehension on unseen compositions."""
@@ -93,6 +100,12 @@ class CorpusData:
 @dataclass(frozen=True)
 class PrefixData(CorpusData):
     """The same texts for an encoder–decoder, which reads first and then answers."""
+
+    def dataset(self, config: Any, run: TrainConfig, split: str) -> Corpus:
+        """The same documents, put together by the size of the rows that they make."""
+        documents = super().dataset(config, run, split)
+        documents.order = replace(documents.order, size=rows_size)
+        return documents
 
     def collate(self, config: Any, train: bool) -> Any:
         """Documents → batch, cut in two: what is read, and what is written."""
@@ -114,6 +127,9 @@ class DocumentData:
     context: int = 2048
     """Tokens of a window."""
 
+    def __post_init__(self) -> None:
+        check(self, n_train=(0, 10**12), context=(2, 10**6))
+
     def make_tokenizer(self, config: Any) -> SentenceBPE:
         """See :func:`make_tokenizer`."""
         return make_tokenizer(self.tokenizer, config.vocab_size)
@@ -132,13 +148,13 @@ class DocumentData:
 
     def collate(self, config: Any, train: bool) -> TextCollate:
         """Windows → batch."""
-        return TextCollate(self.make_tokenizer(config), self.context)
+        return TextCollate(self.make_tokenizer(config), fitting(self.context, config.context))
 
     def measure(self, config: Any, run: TrainConfig) -> Measure:
         """The loss on a test split."""
         test, collate = self.dataset(config, run, "test"), self.collate(config, train=False)
 
-        def loss(model: nn.Module) -> dict[str, float]:
+        def loss(model: Trainable) -> dict[str, float]:
             ranks = parallel.current(next(model.parameters()).device).world
             shared = test * -(-ranks // len(test))  # at least one window for each rank
             return {"test_loss": evaluate_loss(model, shared, collate, batch_size=ranks)["lm"]}

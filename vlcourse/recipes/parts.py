@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from torch import nn
 from vlcourse import paths, weights
 from vlcourse.engine import checkpoint
 from vlcourse.layers.frozen import freeze
+from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
+from vlcourse.weights.state import Frozen, digest, weights_of
 
 
-def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> nn.Module:
+def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Trainable:
     """The model that a run begins with: freshly initialised, but for its recipe's parts.
 
     Args:
@@ -41,6 +44,34 @@ def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> nn.Module:
     return model
 
 
+def frozen(recipe: Recipe, model: nn.Module) -> Frozen:
+    """What a checkpoint of the run says of its frozen parts, given the model with them."""
+    found = {}
+    for part in recipe.parts:
+        if part.frozen:
+            piece = weights_of(_piece(model, part.module, recipe.name))
+            found[part.module] = {"source": part.source, "sha256": digest(piece)}
+    return found
+
+
+def trained(recipe: Recipe, recipes: Mapping[str, Recipe], path: Path) -> Trainable:
+    """The model of a run that was trained: its checkpoint, and the frozen parts that it lacks.
+
+    Args:
+        recipe: the run.
+        recipes: all of them by name, for parts that name one.
+        path: a file or folder (:func:`vlcourse.engine.checkpoint.find_weights`).
+
+    Raises:
+        RecipeError: as for :func:`started`.
+        CheckpointError: when there are no such weights, or they were trained beside other parts.
+    """
+    lacking = replace(recipe, parts=tuple(part for part in recipe.parts if part.frozen))
+    model = started(lacking, recipes)
+    checkpoint.load_weights(model, path, frozen(recipe, model))
+    return model
+
+
 def _piece(model: nn.Module, name: str, recipe: str) -> nn.Module:
     try:
         return model.get_submodule(name)
@@ -50,16 +81,16 @@ def _piece(model: nn.Module, name: str, recipe: str) -> nn.Module:
         ) from None
 
 
-def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe]) -> nn.Module:
+def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe]) -> Any:
     """The piece with its source's weights; strict."""
     source, path = part.source, Path(part.source).expanduser()
     if path.exists():
         checkpoint.load_weights(piece, path)
         return piece
     if source in recipes:
-        theirs: Any = recipes[source].model.build()
         run, shipped = paths.runs_dir() / source, paths.checkpoints_dir() / source
-        checkpoint.load_weights(theirs, shipped if shipped.is_dir() and not run.is_dir() else run)
+        place = shipped if shipped.is_dir() and not run.is_dir() else run
+        theirs: Any = trained(recipes[source], recipes, place)
     elif "/" in source:
         theirs = weights.from_hf(source)
     else:

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from torch import nn
-
 from vlcourse import VlcourseError, paths
 from vlcourse.engine.config import RunConfig, TrainConfig
+from vlcourse.models.base import Trainable
 
-Measure = Callable[[nn.Module], dict[str, float]]
+Measure = Callable[[Trainable], dict[str, float]]
 
 
 class RecipeError(VlcourseError, ValueError):
@@ -26,11 +25,11 @@ class RecipeError(VlcourseError, ValueError):
 class Config(Protocol):
     """A model's config, a frozen dataclass: it builds the model, or takes up a trained one."""
 
-    def build(self) -> nn.Module:
+    def build(self) -> Trainable:
         """A freshly initialised model of this shape."""
         ...
 
-    def adopt(self, model: Any) -> nn.Module:
+    def adopt(self, model: Any) -> Trainable:
         """A trained model of the family as one of this shape; ValueError where it cannot be."""
         ...
 
@@ -87,7 +86,7 @@ class Recipe:
     """Pieces with weights from elsewhere, each as MODULE:SOURCE or MODULE:SOURCE:true if it is
     frozen; MODULE is empty for the whole model."""
 
-    def build_model(self) -> nn.Module:
+    def build_model(self) -> Trainable:
         """A freshly initialised model (seed the generator first)."""
         return self.model.build()
 
@@ -116,6 +115,16 @@ def merged(*tables: Iterable[Recipe]) -> dict[str, Recipe]:
             raise ValueError(f"two recipes are called {recipe.name!r}: rename one of them")
         found[recipe.name] = recipe
     return found
+
+
+def fitting(context: int, most: int) -> int:
+    """The tokens of a sample, if the model has as many places; else RecipeError."""
+    if context > most:
+        raise RecipeError(
+            f"data.context={context} is more than the model's context of {most}: make one of them "
+            "like the other"
+        )
+    return context
 
 
 def find_source(source: str) -> str:

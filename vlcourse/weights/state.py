@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +16,8 @@ from vlcourse import VlcourseError
 from vlcourse.files import flush
 
 Tensors = dict[str, Tensor]
+Frozen = dict[str, dict[str, str]]
+"""Parts of a model that are not trained: name → "source" and "sha256" of their weights."""
 
 # How the header of a safetensors file calls a type.
 _TYPES = {
@@ -65,8 +68,7 @@ def stream_weights(
     with temporary.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in like:
-            numbers = tensor(name).detach().cpu().contiguous().reshape(-1)
-            file.write(numbers.view(torch.uint8).numpy().data)
+            file.write(_bytes(tensor(name)))
     flush(temporary)
     os.replace(temporary, path)
 
@@ -100,6 +102,25 @@ def weights_of(model: nn.Module) -> Tensors:
     """The state dict of a plain model, each shared parameter once."""
     shared = aliases(model)
     return {name: t for name, t in model.state_dict().items() if name not in shared}
+
+
+def trained_of(model: nn.Module, frozen: Iterable[str]) -> Tensors:
+    """The same without what belongs to frozen parts: what a checkpoint holds."""
+    prefixes = tuple(f"{part}." for part in frozen)
+    return {n: t for n, t in weights_of(model).items() if not f"{n}.".startswith(prefixes)}
+
+
+def digest(weights: Tensors) -> str:
+    """The sha256 of names, types, shapes and numbers, one tensor at a time in memory."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(_bytes(tensor))
+    return sha.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def aliases(model: nn.Module) -> dict[str, str]:

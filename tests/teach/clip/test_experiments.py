@@ -179,7 +179,7 @@ def test_an_objective_learns_one_batch_and_then_names_its_pictures(arm: str) -> 
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     first = last = 0.0
     for step in range(60):
-        (loss,) = model({"pixels": pixels, "tokens": prompts}).values()
+        (loss,) = model.losses({"pixels": pixels, "tokens": prompts}).values()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

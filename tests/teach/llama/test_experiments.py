@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vlcourse.engine.config import NonFiniteLoss
+from vlcourse.models.base import Trainable
 from vlcourse.teach import claims as ledger
 from vlcourse.teach.claims import Measurement
 from vlcourse.teach.llama import claims
@@ -54,14 +55,14 @@ def test_text_is_documents_that_are_learned_whole() -> None:
 
 
 def test_loss_is_that_of_the_windows() -> None:
-    class Sure(nn.Module):
+    class Sure(Trainable):
         """Says the loss of a batch is the mean of its tokens."""
 
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(1))
 
-        def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        def losses(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             return {"lm": batch["tokens"].float().mean() + self.weight.sum()}
 
     loss = arms.test_loss(Sure(), arms.Windows(torch.arange(65), 8), batch=4)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
+from vlcourse.layers.ranges import RangeError
 from vlcourse.tokenizers.byte_bpe import ByteBPE
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's pixel statistics, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
 # A picture that is longer is cropped before it is resized: 1 × 20,000 pixels would become 4 billion.
 LONGEST = 8  # times the short side
-AUGMENTATIONS = ("none", "crop", "crop+flip", "random-square")
+Augmentation = Literal["none", "crop", "crop+flip", "random-square"]
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -71,6 +72,12 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator | None)
     return picked.movedim(-1, 1)  # (B, S, S, 3) → (B, 3, S, S)
 
 
+def check_augmentation(name: str) -> None:
+    """RangeError if there is none of that name."""
+    if name not in (known := get_args(Augmentation)):
+        raise RangeError(f"augment {name!r} is not one of {', '.join(known)}")
+
+
 @dataclass(frozen=True)
 class Collate:
     """Samples → batch, as a pure function of the samples and a random generator.
@@ -87,11 +94,10 @@ class Collate:
     tokenizer: ByteBPE
     image_size: int = 32
     context: int = 77
-    augment: str = "none"
+    augment: Augmentation = "none"
 
     def __post_init__(self) -> None:
-        if self.augment not in AUGMENTATIONS:
-            raise ValueError(f"augment {self.augment!r} is not one of {', '.join(AUGMENTATIONS)}")
+        check_augmentation(self.augment)
 
     def __call__(
         self, samples: Sequence[dict[str, Any]], generator: torch.Generator | None = None

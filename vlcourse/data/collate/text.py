@@ -148,17 +148,6 @@ class PrefixCollate:
             "ids": names,
         }
 
-    def order(self, sample: dict[str, Any]) -> tuple[bool, int]:
-        """What documents of similar size in a batch have in common (:class:`Batches`).
-
-        Those read question by question come first, by the length of their descriptions: an answer
-        is short, and beside a story it would be mostly padding.
-        """
-        parts = sample["parts"]
-        if _one_by_one(sample):
-            return False, len(parts[0][0])
-        return True, sum(len(text) for text, _ in parts)
-
     def _cut(
         self, sample: dict[str, Any], generator: torch.Generator | None
     ) -> list[tuple[Parts, Parts]]:
@@ -175,6 +164,18 @@ class PrefixCollate:
             else:
                 cut = min(1, len(parts) - 1) if first % 2 else places[other % len(places)]
         return [(parts[:cut], parts[cut:])]
+
+
+def rows_size(sample: dict[str, Any]) -> tuple[bool, int]:
+    """The size of a document's rows in a batch of :class:`PrefixCollate`, to sort documents by.
+
+    Those read question by question come first, by the length of their descriptions: an answer is
+    short, and beside a story it would be mostly padding.
+    """
+    parts = sample["parts"]
+    if _one_by_one(sample):
+        return False, len(parts[0][0])
+    return True, sum(len(text) for text, _ in parts)
 
 
 def _one_by_one(sample: dict[str, Any]) -> bool:

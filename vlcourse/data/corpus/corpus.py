@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import torch
-
 from vlcourse.data.corpus import lessons as lists
 from vlcourse.data.corpus import tellings
 from vlcourse.data.corpus.describe import Description
 from vlcourse.data.corpus.describe import describe
+from vlcourse.data.order import Order
+from vlcourse.data.order import Ordered
 from vlcourse.data.world.facts import Comparison
 from vlcourse.data.world.facts import Count
 from vlcourse.data.world.facts import Fact
@@ -36,6 +36,7 @@ from vlcourse.data.world.scene import Scene
 from vlcourse.data.world.words import check_choice
 from vlcourse.data.world.words import hash_int
 from vlcourse.data.world import World
+from vlcourse.layers.ranges import RangeError
 
 DOCUMENT_KINDS: tuple[str, ...] = ("reading", "retelling", "facts", "story")
 HARD_KINDS = ("relation", "comparison", "count")
@@ -67,15 +68,35 @@ def ask(question: Question, brief: bool = False) -> str:
     return f"{fact.thing}?"
 
 
-class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
+def check_documents(
+    mixture: Sequence[int], recall: Sequence[int], asked: int, brief: int, focused: int
+) -> None:
+    """RangeError if no corpus can have these arguments."""
+    if len(mixture) != len(DOCUMENT_KINDS) or sum(mixture) != 100 or min(mixture) < 0:
+        raise RangeError(
+            f"mixture needs a share in a hundred for each of {', '.join(DOCUMENT_KINDS)}; "
+            f"got {tuple(mixture)}"
+        )
+    if len(recall) != len(lists.LESSONS) or min(recall) < 0:
+        raise RangeError(
+            "recall needs a number of documents, 0 or more, for each of "
+            f"{', '.join(lists.LESSONS)}; got {tuple(recall)}"
+        )
+    for share, value in (("brief", brief), ("focused", focused)):
+        if not 0 <= value <= 100:
+            raise RangeError(f"{share} is a share in a hundred, 0 to 100; got {value}")
+    if asked < 1:
+        raise RangeError(f"asked, the questions of a document, must be at least 1; got {asked}")
+
+
+class Corpus(Ordered):
     """Documents about toy scenes, map-style; document i depends on the arguments and i only.
 
     A sample is {"id", "kind", "parts": pieces of text that are joined by spaces, each with whether
     it is to be learned, "text": the whole, "scene"}; of kind "reading" also "questions", those
     asked.
 
-    Batches of a corpus are sorted by length within a `window` of so many batches, so that little of
-    them is padding (:class:`vlcourse.engine.batches.Batches`).
+    Batches of a corpus are sorted by length within eight batches, so that little of them is padding.
 
     Args:
         split: of the scenes: "train", "val", "test" or "heldout".
@@ -97,8 +118,6 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         ValueError: an argument is out of range or unknown.
     """
 
-    window = 8
-
     def __init__(
         self,
         split: str = "train",
@@ -113,26 +132,12 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         focused: int = 0,
         learn_all: bool = False,
     ) -> None:
-        if len(mixture) != len(DOCUMENT_KINDS) or sum(mixture) != 100 or min(mixture) < 0:
-            raise ValueError(
-                f"mixture needs a share in a hundred for each of {', '.join(DOCUMENT_KINDS)}; "
-                f"got {tuple(mixture)}"
-            )
-        if len(recall) != len(lists.LESSONS) or min(recall) < 0:
-            raise ValueError(
-                "recall needs a number of documents, 0 or more, for each of "
-                f"{', '.join(lists.LESSONS)}; got {tuple(recall)}"
-            )
-        for share, value in (("brief", brief), ("focused", focused)):
-            if not 0 <= value <= 100:
-                raise ValueError(f"{share} is a share in a hundred, 0 to 100; got {value}")
-        if asked < 1:
-            raise ValueError(f"asked, the questions of a document, must be at least 1; got {asked}")
+        check_documents(mixture, recall, asked, brief, focused)
         self.kinds = tuple(check_choice("question kind", kind, QUESTION_KINDS) for kind in kinds)
         self.world = World(split, n, 32, objects, seed)
         self.mixture, self.asked, self.brief = tuple(mixture), asked, brief
         self.recall, self.focused, self.learn_all = tuple(recall), focused, learn_all
-        self.in_order = sum(recall) > 0
+        self.order = Order(shuffled=sum(recall) == 0, window=8)
         self.name = f"corpus/{split}" + (f"-{seed}" if seed else "")
 
     def __len__(self) -> int:
@@ -187,7 +192,7 @@ class Corpus(torch.utils.data.Dataset[dict[str, Any]]):
         if lesson == "descriptions":
             return ("things", "sizes", "ways", "ways")[turn] if turn < 4 else None
         if lesson is None:
-            return ("sizes", "ways")[i // 8 % 2] if self.in_order and turn == 0 else None
+            return ("sizes", "ways")[i // 8 % 2] if sum(self.recall) and turn == 0 else None
         before = {"sizes": "things", "pairs": "sizes", "ways": "sizes"}
         return before.get(lesson, lesson) if turn == 0 else lesson
 

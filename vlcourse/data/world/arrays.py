@@ -22,6 +22,7 @@ from vlcourse.data.world.words import check_choice
 from vlcourse.data.world.words import hash64
 from vlcourse.data.world.words import in_split
 from vlcourse.data.world.words import scale
+from vlcourse.layers.ranges import RangeError
 
 UNIT = 1024
 MAX_OBJECTS = 4
@@ -83,6 +84,16 @@ def signature(count: Array, pair: Array, size: Array, x: Array, y: Array) -> Arr
     return hash64(per_object.sum(axis=1, dtype=np.uint64))
 
 
+def check_objects(objects: tuple[int, int]) -> tuple[int, int]:
+    """The least and greatest number of objects of a scene, if they can be; else RangeError."""
+    low, high = objects
+    if not 1 <= low <= high <= MAX_OBJECTS:
+        raise RangeError(
+            f"objects must satisfy 1 <= least <= greatest <= {MAX_OBJECTS}; got {objects}."
+        )
+    return low, high
+
+
 def sample_arrays(
     seeds: Array,
     split: str = "train",
@@ -101,11 +112,7 @@ def sample_arrays(
         ValueError: unknown split or shift, a shift for another split, or a bad object range.
     """
     check_choice("split", split, SPLITS)
-    low, high = objects
-    if not 1 <= low <= high <= MAX_OBJECTS:
-        raise ValueError(
-            f"objects must satisfy 1 <= least <= greatest <= {MAX_OBJECTS}; got {objects}."
-        )
+    low, high = check_objects(objects)
     if shift is not None:
         check_choice("shift", shift, SHIFTS)
         if split != "shifted":

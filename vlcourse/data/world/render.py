@@ -22,6 +22,7 @@ from vlcourse.data.world.words import COLOURS
 from vlcourse.data.world.words import SHAPES
 from vlcourse.data.world.words import Array
 from vlcourse.data.world.words import hash64
+from vlcourse.layers.ranges import RangeError
 
 MIN_SIZE, MAX_SIZE = 32, 448
 
@@ -102,7 +103,7 @@ def render_arrays(scenes: SceneArrays, size: int) -> Array:
         ValueError: the size is not an integer from 32 to 448.
     """
     if size != int(size) or not MIN_SIZE <= size <= MAX_SIZE:
-        raise ValueError(
+        raise RangeError(
             f"size must be a whole number of pixels from {MIN_SIZE} to {MAX_SIZE}; got {size}."
         )
     size = int(size)

@@ -16,6 +16,7 @@ from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import MLP, RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache
 from vlcourse.layers.rotary import rotations
+from vlcourse.models.base import Trainable
 
 CHANGES = ("rmsnorm", "swiglu", "rotary")
 
@@ -85,7 +86,7 @@ class GPT2Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class GPT2(nn.Module):
+class GPT2(Trainable):
     """Tokens → logits of the next token at each position.
 
     GPT-2's head, which is the token embedding, and its attention biases are none of the three
@@ -115,16 +116,19 @@ class GPT2(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(
-        self,
-        tokens: Tensor | dict[str, Any],
-        cache: KVCache | None = None,
-        mask: Tensor | None = None,
-    ) -> Any:
+        self, tokens: Tensor, cache: KVCache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """As :meth:`vlcourse.models.llama.LLaMA.forward`."""
-        if isinstance(tokens, dict):
-            hidden = self.hidden(self.token(tokens["tokens"]))
-            return {"lm": losses.lm(hidden, self.head, tokens["targets"])}
         return self.head(self.hidden(self.token(tokens), cache, mask))
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """As :meth:`vlcourse.models.llama.LLaMA.losses`."""
+        hidden = self.hidden(self.token(batch["tokens"]))
+        return {"lm": losses.lm(hidden, self.head, batch["targets"])}
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The loss is a mean over the targets that are learned."""
+        return {"lm": (batch["targets"] != -100).sum()}
 
     def hidden(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
         """As :meth:`vlcourse.models.llama.LLaMA.hidden`; the learned positions are added here."""

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from vlcourse import engine
 from vlcourse.data import world
-from vlcourse.data.collate.pictures import normalise
+from vlcourse.data.collate.pictures import Augmentation, Collate, normalise
 from vlcourse.engine.config import RunConfig, TrainConfig
+from vlcourse.models.base import Trainable
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig
 from vlcourse.recipes.clip import TOY_TEXT
@@ -22,7 +23,7 @@ from vlcourse.tokenizers.byte_bpe import toy
 Sample = dict[str, Any]
 
 
-class Classifier(nn.Module):
+class Classifier(Trainable):
     """An image tower and one linear layer on its features, trained on labels."""
 
     def __init__(self, image: ViTConfig | ResNetConfig, embed: int, classes: int) -> None:
@@ -34,7 +35,7 @@ class Classifier(nn.Module):
         """(B, 3, S, S) → (B, classes)."""
         return self.head(self.image(pixels)[0])
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """``{"pixels", "labels"}`` → ``{"ce": cross-entropy}``."""
         return {"ce": F.cross_entropy(self.logits(batch["pixels"]), batch["labels"])}
 
@@ -106,19 +107,17 @@ def in_batches(function: Callable[[Tensor], Tensor], images: Tensor, size: int =
 
 
 def train(
-    model: nn.Module,
+    model: Trainable,
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     config: TrainConfig,
     run: RunConfig,
-    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    evaluate: Callable[[Trainable], dict[str, float]] | None = None,
 ) -> engine.Result:
     """`engine.fit`, writing nothing and plotting nothing."""
     return engine.fit(model, dataset, collate, config, run, evaluate=evaluate, plot=False)
 
 
-def text_collate(image_size: int, augment: str = "none") -> Callable[..., dict[str, Any]]:
+def text_collate(image_size: int, augment: Augmentation = "none") -> Callable[..., dict[str, Any]]:
     """The toy world's collate."""
-    from vlcourse.data.collate.pictures import Collate
-
     return Collate(toy(), image_size, TOY_TEXT.context, augment)

@@ -22,14 +22,14 @@ from vlcourse.teach.clip.experiments import arms
 from vlcourse.teach.clip.experiments.objectives import (
     BagContrastive,
     BagOfWords,
+    FromCaptions,
     LanguageModel,
-    Objective,
 )
 from vlcourse.teach.measurement import Measurement
 from vlcourse.tokenizers.byte_bpe import toy
 
 EMBED = 128
-ARMS: dict[str, type[Objective]] = {
+ARMS: dict[str, type[FromCaptions]] = {
     "language model": LanguageModel,
     "bag of words": BagOfWords,
     "contrastive": BagContrastive,
@@ -97,7 +97,7 @@ class _Curve:
         self.points: list[tuple[int, float]] = []
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        assert isinstance(model, Objective)
+        assert isinstance(model, FromCaptions)
 
         def scores(pixels: Tensor) -> Tensor:
             return model.scores(pixels, self.prompts)

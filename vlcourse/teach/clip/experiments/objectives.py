@@ -14,12 +14,13 @@ from torch.nn import functional as F
 
 from vlcourse import losses
 from vlcourse.layers.block import Block
+from vlcourse.models.base import Trainable
 from vlcourse.models.clip import TextConfig
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.teach.clip.experiments.arms import image_tower
 
 
-class Objective(nn.Module):
+class FromCaptions(Trainable):
     """The shared part: the image tower, and what the tokens of a caption are."""
 
     def __init__(self, image: ResNetConfig, text: TextConfig, embed: int) -> None:
@@ -40,14 +41,14 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
-class BagOfWords(Objective):
+class BagOfWords(FromCaptions):
     """Predict which words the caption has, in no order (Joulin et al. 2016)."""
 
     def __init__(self, image: ResNetConfig, text: TextConfig, embed: int) -> None:
         super().__init__(image, text, embed)
         self.head = nn.Linear(self.width, text.vocab_size)
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """``{"bag": cross-entropy against the caption's words, each as likely as it is often}``."""
         bag = self.words(batch["tokens"])
         target = bag / bag.sum(dim=1, keepdim=True).clamp(min=1)
@@ -60,7 +61,7 @@ class BagOfWords(Objective):
         return log_p @ (bag / bag.sum(dim=1, keepdim=True)).T
 
 
-class BagContrastive(Objective):
+class BagContrastive(FromCaptions):
     """Tell which caption belongs to which picture; the caption's encoder is a bag of words too.
 
     So it differs from `BagOfWords` in the objective alone, as the paper's figure 2 has it.
@@ -76,7 +77,7 @@ class BagContrastive(Objective):
         """(B, L) → (B, width): the mean of the words' vectors (its length does not matter)."""
         return self.embedding(self.words(tokens))
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """``{"itc": contrastive loss}``."""
         image, text = self.image(batch["pixels"])[0], self.encode_text(batch["tokens"])
         return {"itc": losses.itc(image, text, self.log_scale.exp().clamp(max=100))}
@@ -86,7 +87,7 @@ class BagContrastive(Objective):
         return losses.similarity(self.image(pixels)[0], self.encode_text(prompts))
 
 
-class LanguageModel(Objective):
+class LanguageModel(FromCaptions):
     """Write the caption, word for word: a causal Transformer that reads the picture first."""
 
     def __init__(self, image: ResNetConfig, text: TextConfig, embed: int) -> None:
@@ -111,7 +112,7 @@ class LanguageModel(Objective):
         logits = self.head(self.norm_final(x[:, 1:]))  # (B, L − 1, vocab)
         return -F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], reduction="none")
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """``{"lm": mean negative log-likelihood of the captions' tokens, the end included}``."""
         tokens = batch["tokens"]
         log_p = self.log_p(self.prefix(self.image(batch["pixels"])[0]), tokens)

@@ -12,6 +12,7 @@ from vlcourse.data import world
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import clip as clip_evals
 from vlcourse.evals import metrics
+from vlcourse.models.base import Trainable
 from vlcourse.models.clip import CLIP, CLIPConfig
 from vlcourse.recipes.clip import TOY_RESNET, TOY_TEXT
 from vlcourse.teach.clip.experiments import arms
@@ -66,7 +67,7 @@ def robust(seeds: Sequence[int] = (0, 1, 2), steps: int = 350, items: int = 600)
     )
 
 
-def _build(arm: str) -> nn.Module:
+def _build(arm: str) -> Trainable:
     if arm == "captions":
         return CLIPConfig(embed=EMBED, image=TOY_RESNET, text=TOY_TEXT).build()
     return arms.Classifier(TOY_RESNET, EMBED, len(world.SEEN))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vlcourse import engine
 from vlcourse.data.corpus import Corpus
 from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
+from vlcourse.models.base import Trainable
 from vlcourse.tokenizers.sentence_bpe import toy
 
 MIXTURE = (0, 40, 20, 40)
@@ -76,7 +77,7 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_loss(model: nn.Module, test: Windows, batch: int = 32) -> float:
+def test_loss(model: Trainable, test: Windows, batch: int = 32) -> float:
     """Nats a token."""
     return engine.evaluate_loss(model, test, collate, min(batch, len(test)))["lm"]
 
@@ -110,7 +111,7 @@ def best_rate(found: dict[float, float]) -> float:
 
 
 def train(
-    model: nn.Module, data: Windows, config: TrainConfig, run: RunConfig, evaluate: Any = None
+    model: Trainable, data: Windows, config: TrainConfig, run: RunConfig, evaluate: Any = None
 ) -> engine.Result:
     """`engine.fit`, writing nothing and plotting nothing."""
     return engine.fit(model, data, collate, config, run, evaluate=evaluate, plot=False)

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import metrics
+from vlcourse.models.base import Trainable
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.teach.llama.experiments import arms
 from vlcourse.teach.measurement import Measurement
@@ -96,7 +96,7 @@ def train(
     every = max(1, steps // points)
     curve: list[Point] = []
 
-    def evaluate(model: nn.Module) -> dict[str, float]:
+    def evaluate(model: Trainable) -> dict[str, float]:
         step = min(steps, (len(curve) + 1) * every)
         curve.append(Point(cost * step, arms.test_loss(model, test)))
         return {split: curve[-1].loss}

@@ -1,0 +1,44 @@
+"""What the engine asks of a model that it trains."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Trainable(nn.Module, ABC):
+    """A model that says what its losses are. Its ``forward`` is free for what the paper computes.
+
+    Attributes:
+        config: the frozen dataclass that describes the model.
+    """
+
+    config: Any
+
+    @abstractmethod
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """A batch's tensors → scalar losses by name; their sum is what training makes smaller."""
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """How many items a loss is the mean of, where batches differ in that: its name → number.
+
+        A mean over several batches is then one over all their items. Default: none; for a loss that
+        is not named, a contrastive one say, it is the mean of the batches' losses.
+        """
+        return {}
+
+    def lr_factors(self) -> dict[str, float]:
+        """What the learning rate of some parts is multiplied by: a part's name → its factor.
+
+        A name is that of a submodule or parameter, and stands for all below it. Default: none.
+        """
+        return {}
+
+    def after_step(self, step: int) -> None:
+        """Called after the optimiser's step number ``step`` (1, 2, …); momentum encoders need it.
+
+        Default: nothing.
+        """
+        return None
