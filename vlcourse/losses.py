@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vlcourse.layers.errors import ModelError
+
 
 class _GatherRows(torch.autograd.Function):
     """All ranks' rows, with a gradient: what every rank feels for my rows comes back to me.
@@ -67,12 +69,12 @@ def itc(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
         Scalar loss in nats.
 
     Raises:
-        ValueError: when the two sides differ in shape.
+        ModelError: when the two sides differ in shape.
 
     Source: Radford et al. 2021, figure 3.
     """
     if image.shape != text.shape or image.ndim != 2:
-        raise ValueError(
+        raise ModelError(
             f"itc needs image and text embeddings of one shape (n, D), not "
             f"{tuple(image.shape)} and {tuple(text.shape)}"
         )
@@ -100,10 +102,10 @@ def lm(hidden: Tensor, head: nn.Module, targets: Tensor) -> Tensor:
         Scalar loss in nats a token.
 
     Raises:
-        ValueError: when the shapes differ.
+        ModelError: when the shapes differ.
     """
     if hidden.shape[:2] != targets.shape:
-        raise ValueError(
+        raise ModelError(
             f"lm needs a target for each position: states are {tuple(hidden.shape)}, "
             f"targets {tuple(targets.shape)}"
         )

@@ -74,19 +74,6 @@ def test_padding_after_the_end_of_text_changes_nothing(model):
     noise = tokens.clone()
     noise[tokens == 0] = 7  # any id but the end of text
     torch.testing.assert_close(model.encode_text(noise), model.encode_text(tokens))
-    untrimmed, _ = run_untrimmed(model, tokens)
-    torch.testing.assert_close(model.encode_text(tokens), untrimmed, rtol=1e-5, atol=1e-6)
-
-
-def run_untrimmed(model, tokens):
-    """The text tower over all columns, padding included."""
-    tower = model.text
-    x = tower.token(tokens) + tower.positions[: tokens.shape[1]]
-    for block in tower.blocks:
-        x = block(x, causal=True)
-    x = tower.norm_final(x)
-    end = tokens.argmax(dim=-1)
-    return model.text_projection(x[torch.arange(len(x)), end]), x
 
 
 def test_text_tower_is_causal(model):

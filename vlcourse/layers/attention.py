@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vlcourse.layers import masks
 from vlcourse.layers.cache import LayerCache
+from vlcourse.layers.errors import ModelError
 from vlcourse.layers.rotary import rotate
 
 
@@ -44,9 +49,9 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.kv_heads, self.scale = heads, kv_heads or heads, scale
         if head_width is None and width % heads:
-            raise ValueError(f"width {width} is not divisible by {heads} heads: change one of them")
+            raise ModelError(f"width {width} is not divisible by {heads} heads: change one of them")
         if heads % self.kv_heads:
-            raise ValueError(f"{heads} heads cannot share {kv_heads} heads of keys and values")
+            raise ModelError(f"{heads} heads cannot share {kv_heads} heads of keys and values")
         self.head_width = head_width or width // heads
         inner, inner_kv = heads * self.head_width, self.kv_heads * self.head_width
         self.q = nn.Linear(width, inner, bias)
@@ -97,6 +102,39 @@ class Attention(nn.Module):
             enable_gqa=self.kv_heads != self.heads,
         )  # fmt: skip
         return self.out(rearrange(y, "b h l d -> b l (h d)"))
+
+    def weights(
+        self,
+        x: Tensor,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        rotation: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> Tensor:
+        """Who looks at whom: softmax(scale · QKᵀ + mask), which :meth:`forward` never writes out.
+
+        The arguments are :meth:`forward`'s; a cache is refused.
+
+        Returns:
+            (B, heads, L, S); each row sums to 1.
+        """
+        if cache is not None:
+            raise ModelError("attention weights need the whole text at once: leave the cache out")
+        context = x if context is None else context
+        q = _split(self.q(x), self.head_width)  # (B, heads, L, head_width)
+        k, _ = context if isinstance(context, tuple) else self.keys_values(context)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        k = k.repeat_interleave(self.heads // self.kv_heads, dim=1)  # (B, heads, S, head_width)
+        scores = q @ k.mT * (self.head_width**-0.5 if self.scale is None else self.scale)
+        if causal:
+            mask = masks.causal(scores.shape[-1], device=x.device)
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, -math.inf)
+        elif mask is not None:
+            scores = scores + mask
+        return scores.softmax(dim=-1)
 
 
 def _split(x: Tensor, head_width: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vlcourse.layers.attention import Attention
+from vlcourse.layers.errors import ModelError
 
 
 class _QuickGELU(torch.autograd.Function):
@@ -46,7 +46,7 @@ class MLP(nn.Module):
     def __init__(self, width: int, hidden: int, activation: str = "gelu") -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation {activation!r} is not one of {sorted(ACTIVATIONS)}")
+            raise ModelError(f"activation {activation!r} is not one of {sorted(ACTIVATIONS)}")
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
         self.activation = ACTIVATIONS[activation]
@@ -87,23 +87,26 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm Transformer block: x + Attention(LN(x)), then x + MLP(LN(x))."""
+    """A pre-norm Transformer block: x + attention(LN(x)), then x + mlp(LN(x)).
+
+    Args:
+        width: size D of the token vectors.
+        attention: ``attention(x, mask=…, causal=…)``, (B, L, D) → (B, L, D): an
+            :class:`~vlcourse.layers.attention.Attention`, or a class around one.
+        mlp: (B, L, D) → (B, L, D).
+        norm_eps: added to the variance in LayerNorm.
+    """
 
     def __init__(
-        self,
-        width: int,
-        heads: int,
-        mlp_hidden: int,
-        activation: str = "gelu",
-        norm_eps: float = 1e-5,
+        self, width: int, attention: nn.Module, mlp: nn.Module, norm_eps: float = 1e-5
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
-        self.attention = Attention(width, heads)
+        self.attention = attention
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = MLP(width, mlp_hidden, activation)
+        self.mlp = mlp
 
     def forward(self, x: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """(B, L, D) → (B, L, D); ``mask`` and ``causal`` as in :class:`Attention`."""
+        """(B, L, D) → (B, L, D); ``mask`` and ``causal`` as the attention takes them."""
         x = x + self.attention(self.norm1(x), mask=mask, causal=causal)
         return x + self.mlp(self.norm2(x))

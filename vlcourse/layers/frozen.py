@@ -21,14 +21,25 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def freeze(module: nn.Module) -> nn.Module:
-    """The module, with no gradient and in eval mode for good: ``train()`` passes it by."""
+    """The module, with no gradient and in eval mode for good: ``train()`` passes it by.
+
+    So do a parent's ``train()`` and those of its parts; copies and pickles of it stay frozen, too.
+    """
     module.requires_grad_(False)
     module.eval()
     for part in module.modules():
-        part.train = _stay.__get__(part)  # type: ignore[method-assign]
+        part.train = _Stay(part)  # type: ignore[method-assign]
     return module
 
 
-def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
-    """What a frozen module's ``train`` does: nothing."""
-    return module
+class _Stay:
+    """A frozen module's ``train``. It hangs on the instance and hides the class's.
+
+    An object, because a function bound to the instance would not survive pickling.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def __call__(self, mode: bool = True) -> nn.Module:
+        return self.module

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse import losses
-from vlcourse.layers.block import Block
+from vlcourse.layers.attention import Attention
+from vlcourse.layers.block import MLP, Block
+from vlcourse.layers.errors import ModelError
+from vlcourse.layers.states import block_states
 from vlcourse.models.base import Trainable
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
@@ -36,6 +39,11 @@ class TextConfig:
     activation: str = "quick_gelu"
     """Non-linearity of the MLP: gelu or quick_gelu."""
 
+    @property
+    def mlp_hidden(self) -> int:
+        """Hidden size of the MLP."""
+        return round(self.width * self.mlp_ratio)
+
 
 @dataclass(frozen=True)
 class CLIPConfig:
@@ -53,13 +61,13 @@ class CLIPConfig:
         return CLIP(self)
 
     def adopt(self, model: CLIP) -> CLIP:
-        """A trained CLIP at this config's image size; ValueError if it differs in more."""
+        """A trained CLIP at this config's image size; ModelError if it differs in more."""
         if model.config == self:
             return model
         size = self.image.image_size
         at_size = replace(model.config, image=replace(model.config.image, image_size=size))
         if at_size != self:
-            raise ValueError("their models differ in more than the size of the image")
+            raise ModelError("their models differ in more than the size of the image")
         return model.at_resolution(size)
 
     @staticmethod
@@ -67,11 +75,11 @@ class CLIPConfig:
         """The shape of a published model, by its name in :data:`PRESETS`.
 
         Raises:
-            ValueError: for an unknown name; the nearest one is named.
+            ModelError: for an unknown name; the nearest one is named.
         """
         if name in PRESETS:
             return PRESETS[name]
-        raise ValueError(no_such("published CLIP", name, PRESETS))
+        raise ModelError(no_such("published CLIP", name, PRESETS))
 
 
 # Radford et al. 2021, tables 19 (ResNets) and 20 (Vision Transformers). The vocabulary, the context
@@ -103,7 +111,7 @@ class TextTower(nn.Module):
         self.token = nn.Embedding(c.vocab_size, c.width)
         self.positions = nn.Parameter(torch.empty(c.context, c.width))
         self.blocks = nn.ModuleList(
-            Block(c.width, c.heads, round(c.width * c.mlp_ratio), c.activation)
+            Block(c.width, Attention(c.width, c.heads), MLP(c.width, c.mlp_hidden, c.activation))
             for _ in range(c.layers)
         )
         self.norm_final = nn.LayerNorm(c.width)
@@ -114,45 +122,45 @@ class TextTower(nn.Module):
         nn.init.normal_(self.token.weight, std=0.02)
         nn.init.normal_(self.positions, std=0.01)
         residual_std = self.width**-0.5 * (2 * len(self.blocks)) ** -0.5
-        for block in self.blocks:
-            assert isinstance(block, Block)
-            for linear in (block.attention.q, block.attention.k, block.attention.v):
-                nn.init.normal_(linear.weight, std=self.width**-0.5)
-                nn.init.zeros_(linear.bias)
-            nn.init.normal_(block.attention.out.weight, std=residual_std)
-            nn.init.zeros_(block.attention.out.bias)
-            nn.init.normal_(block.mlp.up.weight, std=(2 * self.width) ** -0.5)
-            nn.init.normal_(block.mlp.down.weight, std=residual_std)
+        stds = {"out": residual_std, "down": residual_std, "up": (2 * self.width) ** -0.5}
+        for name, parameter in self.blocks.named_parameters():
+            _, part, linear, *_ = name.split(".")  # as in "0.attention.q.weight"
+            if parameter.ndim == 2:
+                nn.init.normal_(parameter, std=stds.get(linear, self.width**-0.5))
+            elif part == "attention":
+                nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Encode texts.
 
         Args:
             tokens: (B, L) ids, L ≤ context, each row ending in an end-of-text token and padded
-                with smaller ids. Under a causal mask nothing after the end of text can reach its
-                state, so columns after the batch's last end of text are dropped first.
+                with smaller ids: under a causal mask nothing after the end of text can reach its
+                state.
 
         Returns:
             (B, width) features at the end-of-text tokens, before any projection, and
-            ``{"tokens": (B, L', width)}`` after the final norm.
+            ``{"tokens": (B, L, width)}`` after the final norm.
 
         Raises:
-            ValueError: when a text is longer than the context.
+            ModelError: when a text is longer than the context.
         """
-        end = tokens.argmax(dim=-1)  # (B,) the end of text has the largest id
-        if not torch.compiler.is_compiling():
-            tokens = tokens[:, : int(end.max()) + 1]
         length = tokens.shape[1]
         if length > self.config.context:
-            raise ValueError(
+            raise ModelError(
                 f"a text has {length} tokens, this tower takes {self.config.context}: truncate it"
             )
         x = self.token(tokens) + self.positions[:length]  # (B, L, D)
         for block in self.blocks:
             x = block(x, causal=True)
         x = self.norm_final(x)
+        end = tokens.argmax(dim=-1)  # (B,) the end of text has the largest id
         rows = torch.arange(len(x), device=x.device)
         return x[rows, end], {"tokens": x}
+
+    def states(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """(B, L, width) after each block; the texts as in :meth:`forward`."""
+        return block_states(self.blocks, lambda: self(tokens))
 
 
 class CLIP(Trainable):
@@ -201,7 +209,7 @@ class CLIP(Trainable):
             image_size: height and width of the images, in pixels.
 
         Raises:
-            ValueError: when the tower cannot have this size.
+            ModelError: when the tower cannot have this size.
         """
         config = replace(self.config, image=replace(self.config.image, image_size=image_size))
         with torch.device("meta"):

@@ -13,7 +13,9 @@ from vlcourse.layers import masks
 from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
+from vlcourse.layers.errors import ModelError
 from vlcourse.layers.rotary import rotations
+from vlcourse.layers.states import block_states
 from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 
@@ -51,9 +53,9 @@ class LLaMAConfig:
         return LLaMA(self)
 
     def adopt(self, model: LLaMA) -> LLaMA:
-        """A trained model of this very shape; ValueError if it has another."""
+        """A trained model of this very shape; ModelError if it has another."""
         if model.config != self:
-            raise ValueError("their models differ")
+            raise ModelError("their models differ")
         return model
 
     @staticmethod
@@ -61,11 +63,11 @@ class LLaMAConfig:
         """The shape of a published model, by its name in :data:`PRESETS`.
 
         Raises:
-            ValueError: for an unknown name; the nearest one is named.
+            ModelError: for an unknown name; the nearest one is named.
         """
         if name in PRESETS:
             return PRESETS[name]
-        raise ValueError(no_such("published LLaMA", name, PRESETS))
+        raise ModelError(no_such("published LLaMA", name, PRESETS))
 
 
 # Touvron et al. 2023, table 2. The released 65B has norm_eps 1e-5, the others 1e-6.
@@ -81,13 +83,20 @@ PRESETS: dict[str, LLaMAConfig] = {
 
 
 class LLaMABlock(nn.Module):
-    """x + Attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)); nothing has a bias."""
+    """x + attention(RMSNorm(x)), then x + SwiGLU(RMSNorm(x)); nothing has a bias.
 
-    def __init__(self, config: LLaMAConfig) -> None:
+    Args:
+        config: the model's.
+        attention: one that takes what LLaMA's own takes, such as a class around it (default: that).
+    """
+
+    def __init__(self, config: LLaMAConfig, attention: nn.Module | None = None) -> None:
         super().__init__()
         c = config
         self.norm1 = RMSNorm(c.width, c.norm_eps)
-        self.attention = Attention(c.width, c.heads, kv_heads=c.kv_heads or c.heads, bias=False)
+        self.attention = attention or Attention(
+            c.width, c.heads, kv_heads=c.kv_heads or c.heads, bias=False
+        )
         self.norm2 = RMSNorm(c.width, c.norm_eps)
         self.mlp = SwiGLU(c.width, c.ffn)
 
@@ -180,6 +189,10 @@ class LLaMA(Trainable):
             x = block(x, rotation, allowed, causal, layer)
         return self.norm_final(x)
 
+    def states(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """(B, L, D) after each block; ``tokens`` and ``mask`` as in :meth:`forward`."""
+        return block_states(self.blocks, lambda: self.hidden(self.token(tokens), mask=mask))
+
     def new_cache(self, batch: int, length: int) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``length`` positions."""
         c = self.config
@@ -201,18 +214,18 @@ class LLaMA(Trainable):
             x: (B, P, D) token vectors in the place of ``tokens`` (soft prompts).
 
         Raises:
-            ValueError: for an empty prompt, or padding on the right.
+            ModelError: for an empty prompt, or padding on the right.
         """
         if (tokens is None) == (x is None):
-            raise ValueError("the prompt is either tokens or vectors x: give one of the two")
+            raise ModelError("the prompt is either tokens or vectors x: give one of the two")
         vectors = self.token(tokens) if x is None else x
         batch, length, _ = vectors.shape
         if length == 0 or (mask is not None and not mask.any(1).all()):
-            raise ValueError(
+            raise ModelError(
                 "a prompt is empty: begin it with the id of the text's start, at least"
             )
         if mask is not None and not mask[:, -1].all():
-            raise ValueError(
+            raise ModelError(
                 "a decoder's padding belongs on the left: see vlcourse.generate.loop.left_pad"
             )
         if mask is not None and mask.all():

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlcourse.layers.attention import Attention
+from vlcourse.layers.errors import ModelError
+from vlcourse.layers.states import block_states
 
 EXPANSION = 4  # a bottleneck's output has four times its inner channels
 
@@ -88,7 +90,7 @@ class ResNet(nn.Module):
         super().__init__()
         c = config
         if c.image_size % 32:
-            raise ValueError(f"image_size {c.image_size} is not a multiple of 32")
+            raise ModelError(f"image_size {c.image_size} is not a multiple of 32")
         self.config = c
         half = c.width // 2
         self.stem = nn.Sequential(
@@ -129,11 +131,11 @@ class ResNet(nn.Module):
             (B, embed) embeddings, and ``{"grid": (B, 32·width, S/32, S/32)}`` before the pooling.
 
         Raises:
-            ValueError: when the images have another size than the tower was built for.
+            ModelError: when the images have another size than the tower was built for.
         """
         size = self.config.image_size
         if pixels.shape[-2:] != (size, size):
-            raise ValueError(
+            raise ModelError(
                 f"this tower takes {size} px images, not "
                 f"{pixels.shape[-2]}×{pixels.shape[-1]}: resize them first"
             )
@@ -141,6 +143,11 @@ class ResNet(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.pool(x), {"grid": x}
+
+    def states(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, H, W) after each of the four stages; the images as in :meth:`forward`."""
+        last = [self.blocks[sum(self.config.layers[: stage + 1]) - 1] for stage in range(4)]
+        return block_states(last, lambda: self(pixels))
 
 
 def _conv_bn_relu(channels: int, out: int, stride: int = 1) -> list[nn.Module]:

@@ -16,7 +16,9 @@ from vlcourse import losses
 from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
+from vlcourse.layers.errors import ModelError
 from vlcourse.layers.relative import RelativeBias
+from vlcourse.layers.states import block_states
 from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 
@@ -57,9 +59,9 @@ class Seq2SeqConfig:
         return Seq2Seq(self)
 
     def adopt(self, model: Seq2Seq) -> Seq2Seq:
-        """A trained model of this very shape; ValueError if it has another."""
+        """A trained model of this very shape; ModelError if it has another."""
         if model.config != self:
-            raise ValueError("their models differ")
+            raise ModelError("their models differ")
         return model
 
     @staticmethod
@@ -67,11 +69,11 @@ class Seq2SeqConfig:
         """The shape of a published model, by its name in :data:`PRESETS`.
 
         Raises:
-            ValueError: for an unknown name; the nearest one is named.
+            ModelError: for an unknown name; the nearest one is named.
         """
         if name in PRESETS:
             return PRESETS[name]
-        raise ValueError(no_such("published T5 v1.1", name, PRESETS))
+        raise ModelError(no_such("published T5 v1.1", name, PRESETS))
 
 
 # T5 v1.1 and Flan-T5: google/flan-t5-{small, base, large, xl, xxl}, config.json. Chung et al. 2022.
@@ -110,19 +112,19 @@ class GEGLU(SwiGLU):
         return self.down(F.gelu(self.gate(x), approximate="tanh") * self.up(x))
 
 
-def attention(config: Seq2SeqConfig) -> Attention:
+def t5_attention(config: Seq2SeqConfig) -> Attention:
     """T5 does not divide by √head_width; its initialisation makes the queries smaller instead."""
     c = config
     return Attention(c.width, c.heads, head_width=c.head_width, bias=False, scale=1.0)
 
 
 class EncoderBlock(nn.Module):
-    """x + Attention(RMSNorm(x)), then x + MLP(RMSNorm(x)); nothing has a bias."""
+    """x + attention(RMSNorm(x)), then x + MLP(RMSNorm(x)); nothing has a bias."""
 
-    def __init__(self, config: Seq2SeqConfig) -> None:
+    def __init__(self, config: Seq2SeqConfig, attention: nn.Module | None = None) -> None:
         super().__init__()
         self.norm1 = RMSNorm(config.width, config.norm_eps)
-        self.attention = attention(config)
+        self.attention = attention or t5_attention(config)
         self.norm2 = RMSNorm(config.width, config.norm_eps)
         self.mlp = (GEGLU if config.gated else ReLUMLP)(config.width, config.hidden)
 
@@ -135,12 +137,17 @@ class EncoderBlock(nn.Module):
 class DecoderBlock(nn.Module):
     """As the encoder's, with cross-attention to what the encoder made of its text in between."""
 
-    def __init__(self, config: Seq2SeqConfig) -> None:
+    def __init__(
+        self,
+        config: Seq2SeqConfig,
+        attention: nn.Module | None = None,
+        cross: Attention | None = None,
+    ) -> None:
         super().__init__()
         self.norm1 = RMSNorm(config.width, config.norm_eps)
-        self.attention = attention(config)
+        self.attention = attention or t5_attention(config)
         self.norm_cross = RMSNorm(config.width, config.norm_eps)
-        self.cross = attention(config)
+        self.cross = cross or t5_attention(config)
         self.norm2 = RMSNorm(config.width, config.norm_eps)
         self.mlp = (GEGLU if config.gated else ReLUMLP)(config.width, config.hidden)
 
@@ -257,7 +264,7 @@ class Seq2Seq(Trainable):
         """Read (B, S) ids, or (B, S, D) vectors ``x`` in their place (soft prompts, alone or beside
         ``self.token(tokens)``); ``mask``: (B, S) bool, False for padding. Returns (B, S, D)."""
         if (tokens is None) == (x is None):
-            raise ValueError("the encoder reads either tokens or vectors x: give one of the two")
+            raise ModelError("the encoder reads either tokens or vectors x: give one of the two")
         return self.encoder(self.token(tokens) if x is None else x, _readable(mask))
 
     def decode(
@@ -273,10 +280,21 @@ class Seq2Seq(Trainable):
         ``tokens`` are only those that it does not have yet, and are added to it.
         """
         if (states is None) == (cache is None):
-            raise ValueError("the decoder reads either states or a cache of them: give one of both")
+            raise ModelError("the decoder reads either states or a cache of them: give one of both")
         allowed = cache.context_mask if cache else _readable(mask)
         x = self.decoder(self.token(tokens), states, allowed, cache)
         return x * self.config.width**-0.5 if self.config.tied else x  # token vectors are long
+
+    def states(
+        self, inputs: Tensor, tokens: Tensor, mask: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """(B, S, D) after each block of the encoder, and (B, L, D) after each of the decoder.
+
+        The arguments are :meth:`forward`'s.
+        """
+        blocks = [*self.encoder.blocks, *self.decoder.blocks]
+        found = block_states(blocks, lambda: self(inputs, tokens, mask))
+        return found[: self.config.encoder_layers], found[self.config.encoder_layers :]
 
     def new_cache(self, states: Tensor, mask: Tensor | None, length: int) -> KVCache:
         """A cache for up to ``length`` tokens, with the cross-attention's keys and values of

@@ -10,7 +10,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlcourse.layers.block import Block
+from vlcourse.layers.attention import Attention
+from vlcourse.layers.block import MLP, Block
+from vlcourse.layers.errors import ModelError
+from vlcourse.layers.states import block_states
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class ViTConfig:
         """Number of patches in an image."""
         return (self.image_size // self.patch_size) ** 2
 
+    @property
+    def mlp_hidden(self) -> int:
+        """Hidden size of the MLP."""
+        return round(self.width * self.mlp_ratio)
+
 
 class ViT(nn.Module):
     """Image → one feature vector, from the class token after ``norm_post``.
@@ -49,7 +57,7 @@ class ViT(nn.Module):
         super().__init__()
         c = config
         if c.image_size % c.patch_size:
-            raise ValueError(
+            raise ModelError(
                 f"image_size {c.image_size} is not a multiple of patch_size {c.patch_size}"
             )
         self.config = c
@@ -59,7 +67,7 @@ class ViT(nn.Module):
         self.positions = nn.Parameter(torch.empty(c.patches + 1, c.width))
         self.norm_pre = nn.LayerNorm(c.width)
         self.blocks = nn.ModuleList(
-            Block(c.width, c.heads, round(c.width * c.mlp_ratio), c.activation)
+            Block(c.width, Attention(c.width, c.heads), MLP(c.width, c.mlp_hidden, c.activation))
             for _ in range(c.layers)
         )
         self.norm_post = nn.LayerNorm(c.width)
@@ -82,10 +90,10 @@ class ViT(nn.Module):
             ``{"tokens": (B, 1 + patches, width)}`` (the blocks' output).
 
         Raises:
-            ValueError: when the images have another size than the tower was built for.
+            ModelError: when the images have another size than the tower was built for.
         """
         if pixels.shape[-2:] != (self.config.image_size, self.config.image_size):
-            raise ValueError(
+            raise ModelError(
                 f"this tower takes {self.config.image_size} px images, not "
                 f"{pixels.shape[-2]}×{pixels.shape[-1]}: resize them first"
             )
@@ -95,6 +103,10 @@ class ViT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.norm_post(x[:, 0]), {"tokens": x}
+
+    def states(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """(B, 1 + patches, width) after each block; the images as in :meth:`forward`."""
+        return block_states(self.blocks, lambda: self(pixels))
 
 
 def resize_positions(positions: Tensor, grid: int) -> Tensor:
@@ -109,12 +121,12 @@ def resize_positions(positions: Tensor, grid: int) -> Tensor:
         (1 + grid², D), a new tensor of the same type.
 
     Raises:
-        ValueError: when the number of rows is not 1 + a square.
+        ModelError: when the number of rows is not 1 + a square.
     """
     first, cells = positions[:1], positions[1:]
     side = math.isqrt(len(cells))
     if side * side != len(cells) or not len(cells):
-        raise ValueError(f"{len(positions)} positions are not one and a square grid")
+        raise ModelError(f"{len(positions)} positions are not one and a square grid")
     if side == grid:
         return positions.clone()
     picture = rearrange(cells.float(), "(h w) d -> 1 d h w", h=side)

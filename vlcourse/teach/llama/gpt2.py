@@ -15,7 +15,9 @@ from vlcourse.layers import masks
 from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import MLP, RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache
+from vlcourse.layers.errors import ModelError
 from vlcourse.layers.rotary import rotations
+from vlcourse.layers.states import block_states
 from vlcourse.models.base import Trainable
 
 CHANGES = ("rmsnorm", "swiglu", "rotary")
@@ -44,7 +46,7 @@ class GPT2Config:
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.changes if name not in CHANGES]:
-            raise ValueError(f"GPT-2 knows the changes {', '.join(CHANGES)}, not {unknown}")
+            raise ModelError(f"GPT-2 knows the changes {', '.join(CHANGES)}, not {unknown}")
 
     @property
     def ffn(self) -> int:
@@ -63,12 +65,12 @@ def _norm(config: GPT2Config) -> nn.Module:
 
 
 class GPT2Block(nn.Module):
-    """x + Attention(norm(x)), then x + MLP(norm(x)); the attention has biases in every variant."""
+    """x + attention(norm(x)), then x + MLP(norm(x)); the attention has biases in every variant."""
 
-    def __init__(self, c: GPT2Config) -> None:
+    def __init__(self, c: GPT2Config, attention: nn.Module | None = None) -> None:
         super().__init__()
         self.norm1 = _norm(c)
-        self.attention = Attention(c.width, c.heads)
+        self.attention = attention or Attention(c.width, c.heads)
         self.norm2 = _norm(c)
         self.mlp = SwiGLU(c.width, c.ffn) if "swiglu" in c.changes else MLP(c.width, c.ffn)
 
@@ -141,13 +143,17 @@ class GPT2(Trainable):
             rotation = rotations(positions, c.width // c.heads)
         else:
             if past + length > c.context:
-                raise ValueError(f"{past + length} tokens are too long for {c.context} positions")
+                raise ModelError(f"{past + length} tokens are too long for {c.context} positions")
             x = x + self.position(positions)
         allowed, causal = masks.decoder(seen, past, length, x.device)
         layers = cache.layers if cache else [None] * c.layers
         for block, layer in zip(self.blocks, layers, strict=True):
             x = block(x, rotation, allowed, causal, layer)
         return self.norm_final(x)
+
+    def states(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
+        """(B, L, D) after each block; ``tokens`` and ``mask`` as in :meth:`forward`."""
+        return block_states(self.blocks, lambda: self.hidden(self.token(tokens), mask=mask))
 
     def new_cache(self, batch: int, length: int) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``length`` positions."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vlcourse import losses
-from vlcourse.layers.block import Block
+from vlcourse.layers.attention import Attention
+from vlcourse.layers.block import MLP, Block
 from vlcourse.models.base import Trainable
 from vlcourse.models.clip import TextConfig
 from vlcourse.models.resnet import ResNetConfig
@@ -95,9 +96,10 @@ class LanguageModel(FromCaptions):
         self.prefix = nn.Linear(self.width, text.width)
         self.token = nn.Embedding(text.vocab_size, text.width)
         self.positions = nn.Parameter(torch.randn(text.context, text.width) * 0.01)
+        c = text
         self.blocks = nn.ModuleList(
-            Block(text.width, text.heads, 4 * text.width, text.activation)
-            for _ in range(text.layers)
+            Block(c.width, Attention(c.width, c.heads), MLP(c.width, c.mlp_hidden, c.activation))
+            for _ in range(c.layers)
         )
         self.norm_final = nn.LayerNorm(text.width)
         self.head = nn.Linear(text.width, text.vocab_size)
