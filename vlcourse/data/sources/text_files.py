@@ -127,7 +127,7 @@ def find_texts(source: str | Path, split: str) -> TextSource:
     """
     if split not in ("train", "test", "validation"):
         raise SourceError(
-            f"there is no split '{split}' of texts; the splits are train, test and validation."
+            f"there is no split '{shorten(split)}' of texts; the splits are train, test and validation."
         )
     path = local_path(str(source))
     if os.path.isfile(path):
