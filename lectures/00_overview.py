@@ -368,7 +368,7 @@ show.grid(pictures, [kind or "as in training" for _, kind in shifts], columns=4,
 # ### From scenes to batches
 #
 # To the models, our world is a data set like any other: a list of samples, and a function that makes a batch of some of
-# them. Photos come in the same form, from `vlcourse.data.sources.images.open_source`.
+# them. Photos come in the same form, from `vlcourse.data.sources.open_source`.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -462,7 +462,7 @@ show.source(metrics.bootstrap_interval)
 # vlcourse train --help                                  # the recipes
 # vlcourse train clip-toy --help                         # every number of one, with its meaning
 # vlcourse train clip-toy data.source=folder/of/photos   # the same model on your pictures
-# torchrun --nproc-per-node 8 -m vlcourse train clip-toy train.parallel=ddp
+# torchrun --nproc-per-node 8 -m vlcourse train clip-toy run.parallel=ddp
 # ```
 #
 # How small is small? Our training beside CLIP's:

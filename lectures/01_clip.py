@@ -82,11 +82,12 @@ from vlcourse.evals import metrics, probe
 from vlcourse.models.clip import CLIP, PRESETS, CLIPConfig, TextConfig, TextTower
 from vlcourse.models.resnet import AttentionPool, Bottleneck, ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
-from vlcourse.recipes import PAPER_RUNS, RECIPES
+from vlcourse.recipes import RECIPES
+from vlcourse.recipes.clip import PAPER_RUNS
 from vlcourse.teach import claims, is_quick, quick, show
 from vlcourse.teach.clip import figures, figures_towers, plots
 from vlcourse.teach.exercise import exercise
-from vlcourse.tokenizers import clip_merges
+from vlcourse.tokenizers import byte_bpe, clip_merges
 
 show.style()
 tokenizer = tokenizers.toy()
@@ -398,7 +399,7 @@ figures_towers.merging(word_steps, lengths)
 #
 # and then $a\,b$ becomes one symbol everywhere. Of equally frequent pairs take the one that sorts first.
 #
-# **Exercise 2 of 6 · One step of learning a tokenizer** (12 minutes, difficulty 2 of 3). `tokenizers.merge(symbols, pair)` joins a pair
+# **Exercise 2 of 6 · One step of learning a tokenizer** (12 minutes, difficulty 2 of 3). `byte_bpe.merge(symbols, pair)` joins a pair
 # in one word.
 
 
@@ -413,7 +414,7 @@ def bpe_merge(words):
         for pair in zip(symbols, symbols[1:], strict=False):
             pairs[pair] += count
     best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-    return best, {tokenizers.merge(symbols, best): count for symbols, count in words.items()}
+    return best, {byte_bpe.merge(symbols, best): count for symbols, count in words.items()}
     ### END SOLUTION
 
 
@@ -422,13 +423,13 @@ def bpe_merge(words):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-counts = Counter(w for text in some for w in tokenizers.split_words(tokenizers.clean(text)))
+counts = Counter(w for text in some for w in byte_bpe.split_words(byte_bpe.clean(text)))
 vocabulary = {(*word[:-1], word[-1] + "</w>"): count for word, count in counts.items()}
 learned = []
 for _ in range(40):
     pair, vocabulary = bpe_merge(vocabulary)
     learned.append(pair)
-assert learned == tokenizers.train_bpe(some, 40)
+assert learned == byte_bpe.train_bpe(some, 40)
 print("first:", ", ".join("+".join(pair) for pair in learned[:8]))
 print("last: ", ", ".join("+".join(pair) for pair in learned[-6:]))
 
@@ -824,6 +825,7 @@ result = fit(
     live.build_data("train"),
     live.collate(train=True),
     live_config,
+    live.run,
     evaluate=live.evaluator(),
 )
 
@@ -1296,7 +1298,8 @@ for row in claims.ledger_rows(CLAIMS):
 for name in (run[0] for run in PAPER_RUNS):
     config, px = RECIPES[name].train, RECIPES[name].model.image.image_size
     epochs = config.steps * config.batch_size / 400e6
-    said = f"from {config.start}" if config.start else f"warm-up {config.warmup:,} steps"
+    parts = RECIPES[name].parts
+    said = f"from {parts[0].source}" if parts else f"warm-up {config.warmup:,} steps"
     print(f"{name:17} {px} px  lr {config.lr:.1e}  β₂ {config.beta2}  ε {config.eps:g}", end="  ")
     print(f"batch {config.batch_size:,}  {epochs:2.0f} × 400 M pairs  {said}")
 
@@ -1309,7 +1312,7 @@ for name in (run[0] for run in PAPER_RUNS):
 # ```
 #
 # (Add torchrun's `--rdzv-endpoint`, where the nodes meet.) WIT was never published: `FOLDER` holds your own pairs. For one GPU take
-# `train.parallel=none` and a `train.batch_size` that fits, and another learning rate with it. These recipes read with CLIP's own tokenizer, so
+# `run.parallel=none` and a `train.batch_size` that fits, and another learning rate with it. These recipes read with CLIP's own tokenizer, so
 # the file of its merges must be on the machine.
 #
 # What does ViT-L/14 cost? A linear map costs 2 FLOPs a weight and token, so a Transformer layer of width $D$
@@ -1354,7 +1357,7 @@ for length in (77, 40, 20):
     )
 
 # %% [markdown]
-# **Gradient checkpointing** (`train.checkpointing=true`) keeps only each block's input, and computes the block once more in the backward
+# **Gradient checkpointing** (`run.checkpointing=true`) keeps only each block's input, and computes the block once more in the backward
 # pass. The gradients are the same:
 
 # %%
@@ -1378,7 +1381,7 @@ for way in ("all kept", "checkpointed"):
 print("the same gradients:", torch.allclose(*gradients, atol=1e-6))
 
 # %% [markdown]
-# **Mixed precision** (`train.precision=bf16`): matrix products in 16 bits, weights and Adam's moments in 32. The paper used
+# **Mixed precision** (`run.precision=bf16`): matrix products in 16 bits, weights and Adam's moments in 32. The paper used
 # float16, whose smallest numbers are too large for some gradients, so that the loss must be scaled up; bf16 has the range of
 # float32 and needs no such care, but only two to three digits.
 #

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from vlcourse.recipes import Recipe
 
 
+BUILD = """Build notebooks/ and solutions/ from lectures/. A lecture is executed again when its code
+has changed, or a module that it imports itself, its folder in vlcourse/teach/, or a stored result
+or card that it names; not for a change of what those import in their turn."""
+
+
 class UsageError(VlcourseError, ValueError):
     """A command that cannot be carried out as it was typed."""
 
@@ -115,6 +120,7 @@ def build_parser() -> Parser:
 
     sub = commands.add_parser("build", help="build notebooks/ and solutions/ from lectures/")
     sub.usage = "vlcourse build [LECTURE ...] [--check] [--force]"
+    sub.description = BUILD
     sub.add_argument("--check", action="store_true", help="only say what is stale or wrong")
     sub.add_argument("--force", action="store_true", help="build what is up to date too")
     sub.set_defaults(run=build, takes_words=True)
@@ -191,13 +197,10 @@ def evaluate(args: argparse.Namespace) -> None:
             raise UsageError("a changed model has no shipped weights; name them with --checkpoint")
         model = zoo.load(recipe.name)
     else:
-        folder = args.checkpoint
-        steps = [path for _, path in checkpoint.checkpoints(folder)]
-        places = [folder, folder / "best", *reversed(steps)]
-        found = [path for path in places if (path / "model.safetensors").is_file()]
+        file = checkpoint.find_weights(args.checkpoint)
         model = recipe.build_model()
-        checkpoint.load_weights(model, found[0] if found else folder)
-        print(f"weights: {found[0]}", file=sys.stderr)
+        checkpoint.load_weights(model, file)
+        print(f"weights: {file.parent}", file=sys.stderr)
     print_metrics(recipe.evaluator()(model.eval()))
 
 

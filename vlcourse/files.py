@@ -8,16 +8,36 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from vlcourse import VlcourseError
+
+
+class WriteError(VlcourseError, OSError):
+    """A file that cannot be written: the disk is full, most often."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes a file: an error names it, in one sentence (:class:`WriteError`)."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"{path} cannot be written ({reason}): make room there") from error
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file in one go; readers see the old file or the new one."""
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    flush(temporary)
-    os.replace(temporary, path)
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    with writing(path):
+        temporary.write_text(text, encoding="utf-8")
+        flush(temporary)
+        os.replace(temporary, path)
 
 
 def flush(path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from vlcourse import VlcourseError, paths
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 
 Measure = Callable[[nn.Module], dict[str, float]]
 
@@ -81,6 +81,8 @@ class Recipe:
     """The data, of the kind that the model reads."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """Where and how it is carried out."""
     parts: tuple[Part, ...] = ()
     """Pieces with weights from elsewhere, each as MODULE:SOURCE or MODULE:SOURCE:true if it is
     frozen; MODULE is empty for the whole model."""

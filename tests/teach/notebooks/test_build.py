@@ -195,15 +195,16 @@ def test_closure(tmp_path: Path) -> None:
     for name, text in {
         "__init__.py": "",
         "a.py": "from vlcourse.sub import b",
-        "alone.py": "",
-        "cli.py": "",
-        "sub/__init__.py": "",
-        "sub/b.py": "def f():\n    from ..c import x",
-        "c.py": "from vlcourse import cli",
+        "sub/__init__.py": "from vlcourse.sub.b import f as f\nfrom vlcourse.sub.c import g as g\n",
+        "sub/b.py": "from vlcourse import a",
+        "sub/c.py": "",
         "teach/__init__.py": "",
+        "teach/checking.py": "",
         "teach/clip/__init__.py": "",
-        "teach/clip/exercises.py": "import vlcourse.d",
-        "d.py": "",
+        "teach/clip/figures.py": "from vlcourse import a",
+        "teach/clip/exercises/__init__.py": "",
+        "teach/clip/exercises/model.py": "from vlcourse import a",
+        "teach/overview/exercises/world.py": "",
     }.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(text)
@@ -212,13 +213,18 @@ def test_closure(tmp_path: Path) -> None:
         (tmp_path / "data" / data).write_text("{}")
 
     def names(code: str) -> list[str]:
-        return [p.relative_to(tmp_path).as_posix() for p in closure.files(code, tmp_path)]
+        found = [p.relative_to(tmp_path).as_posix() for p in closure.files(code, tmp_path)]
+        return [name.removeprefix("vlcourse/") for name in found]
 
-    library = [f"vlcourse/{n}.py" for n in ("__init__", "a", "c", "sub/__init__", "sub/b")]
-    assert names("from vlcourse import a") == library
-    checks = [f"vlcourse/{n}.py" for n in ("__init__", "d", "teach/__init__")]
-    checks += [f"vlcourse/teach/clip/{n}.py" for n in ("__init__", "exercises")]
-    assert names('exercise("clip.itc_loss")') == checks
+    assert names("from vlcourse import a") == ["a.py"]  # and not what that imports
+    assert names("from vlcourse.sub import f") == ["sub/__init__.py", "sub/b.py"]
+    assert names("from vlcourse import sub\nsub.g()") == ["sub/__init__.py", "sub/c.py"]
+    lecture = ["__init__", "exercises/__init__", "exercises/model", "figures"]
+    clip = [f"teach/clip/{name}.py" for name in lecture]
+    assert names('exercise("clip.itc_loss")') == clip
+    assert names("from vlcourse.teach.clip import figures") == clip
+    assert names("from vlcourse.teach import checking") == ["teach/checking.py"]
+    assert names('exercise("world.is_true")') == ["teach/overview/exercises/world.py"]
     assert names('f("clip-toy", "alone")') == ["data/checkpoints/clip-toy/card.json"]
     assert "data/claims/clip.real.json" in names('claim("clip.real")')
 

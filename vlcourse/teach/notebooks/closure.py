@@ -1,4 +1,10 @@
-"""Which files of this repository a piece of code rests on, found by reading, not by running."""
+"""Which files a lecture's outputs rest on: those that decide whether it is executed again.
+
+They are the modules that the lecture imports itself, where a name that a package hands on counts as
+imported from the module that defines it; the folders of its exercises, figures, plots and claims;
+and the stored results and the cards of shipped models that it names. What these rest on in their
+turn (the engine behind a `fit`) is not among them: the tests execute every lecture anyway.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +12,69 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-# What builds and checks notebooks does not change what a cell prints.
-_MACHINERY = {
-    "vlcourse.cli",
-    "vlcourse.teach.notebooks.build",
-    "vlcourse.teach.notebooks.closure",
-    "vlcourse.teach.notebooks.execute",
-    "vlcourse.teach.notebooks.lecture",
-    "vlcourse.teach.notebooks.lint",
-}
-
 
 def files(code: str, root: Path) -> list[Path]:
-    """The vlcourse modules that ``code`` imports, directly or not, the checks of its exercises, and
-    the stored results and model cards that it names. Sorted; paths under ``root``.
-    """
+    """The files that ``code`` rests on, as said above. Sorted; paths under ``root``."""
     tree = ast.parse(code)
-    found: dict[str, Path] = {}
-    waiting = list(_imports(tree, "", root))
     named = set(_strings(tree))
-    topics = {name.split(".")[0] for name in named if "." in name}
-    for topic in topics:
-        waiting += [f"vlcourse.teach.{topic}.exercises", f"vlcourse.teach.overview.exercises.{topic}"]
-    while waiting:
-        module = waiting.pop()
-        path = _file(module, root)
-        if path is None or module in found or module in _MACHINERY:
-            continue
-        found[module] = path
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        waiting += _imports(ast.parse(path.read_text(encoding="utf-8")), package, root)
-        waiting.append(module.rpartition(".")[0])
+    found: set[Path] = set()
+    for module in _modules(tree, root):
+        if path := _file(module, root):
+            found |= {path, *_lecture(module, root)}
+    topics = {name.split(".")[0] for name in _exercises(tree)}
+    for folder in root.glob("vlcourse/teach/*/exercises"):
+        if {folder.parent.name, *(path.stem for path in folder.glob("*.py"))} & topics:
+            found |= set(folder.parent.rglob("*.py"))
     data = [root / "data" / "claims" / f"{name}.json" for name in named if _plain(name)]
     data += [root / "data" / "checkpoints" / name / "card.json" for name in named if _plain(name)]
-    return sorted({*found.values(), *(path for path in data if path.is_file())})
+    return sorted({*found, *(path for path in data if path.is_file())})
 
 
-def _imports(tree: ast.AST, package: str, root: Path) -> Iterator[str]:
+def _modules(tree: ast.AST, root: Path) -> Iterator[str]:
+    """The modules that are imported, and those that define what is used of an imported package."""
+    packages: dict[str, str] = {}  # the name in this code → the package
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")
-            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
-            module = ".".join(part for part in (base, node.module) if part)
-            yield module
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            if _file(inner, root):
+                packages[alias.asname or alias.name] = inner
+                yield inner
+            else:
+                yield node.module
+                yield from _defined_in(node.module, alias.name, root)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if package := packages.get(node.value.id):
+                yield from _defined_in(package, node.attr, root)
+
+
+def _defined_in(module: str, name: str, root: Path) -> Iterator[str]:
+    """The module from which a package hands on a name, if it does."""
+    path = _file(module, root)
+    if path is None or path.name != "__init__.py":
+        return
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if name in {alias.asname or alias.name for alias in node.names}:
+                inner = f"{node.module}.{name}"
+                yield inner if _file(inner, root) else node.module
+
+
+def _lecture(module: str, root: Path) -> set[Path]:
+    """All files of the lecture's folder that a module stands in; none for any other module."""
+    folder = root.joinpath(*module.split(".")[:3])
+    inside = module.startswith("vlcourse.teach.") and (folder / "exercises").is_dir()
+    return set(folder.rglob("*.py")) if inside else set()
+
+
+def _exercises(tree: ast.AST) -> Iterator[str]:
+    """The ids of the exercises: what stands in ``exercise("…")``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id == "exercise":
+                yield from _strings(node)
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:

@@ -125,7 +125,7 @@ def strip(text: str, blank: bool, where: str = "") -> str:
 
 
 def code_sha256(lecture: Lecture, nb: NotebookNode) -> str:
-    """A hash of what the outputs rest on: code cells, the library they use, stored results."""
+    """A hash of the code cells and of what `closure.files` says that their outputs rest on."""
     code = "\n\n".join(cell.source for cell in nb.cells if cell.cell_type == "code")
     digest = hashlib.sha256(code.encode())
     for path in closure.files(as_python(code), lecture.root):
