@@ -79,7 +79,7 @@ def local_path(text: str) -> Path:
     """The path that a text names, with ``~`` for the home folder where there is one."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # no such user
+    except (RuntimeError, ValueError):  # no such user, or none that can be
         return Path(text)
 
 

@@ -97,7 +97,9 @@ class HubRows:
             except StopIteration:
                 return
             except Exception as error:  # network and format errors of the library, of many kinds
-                raise SourceError(f"{self.rows.name}: reading stopped: {error}") from error
+                raise SourceError(
+                    f"{self.rows.name}: reading stopped: {shorten(str(error))}"
+                ) from error
             for values in zip(*batch.values(), strict=True):
                 yield dict(zip(batch, values, strict=True))
 
