@@ -40,8 +40,8 @@ def hub_rows(hub_id: str, split: str | None, streaming: bool, revision: str | No
         raise SourceError(f"the hub refused '{hub_id}': {shorten(str(error))}") from error
     except Exception as error:  # each version of the hub's client has another kind for this
         raise SourceError(
-            f"cannot reach the hub for the dataset '{hub_id}' ({shorten(str(error))}): check the network, or set "
-            "HF_HUB_OFFLINE=1 to use a copy downloaded before."
+            f"cannot reach the hub for the dataset '{hub_id}' ({shorten(str(error))}): check "
+            "the network, or set HF_HUB_OFFLINE=1 to use a copy downloaded before."
         ) from error
     part = None
     try:

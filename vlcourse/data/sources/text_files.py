@@ -129,7 +129,8 @@ def find_texts(source: str | Path, split: str) -> TextSource:
     """
     if split not in ("train", "test", "validation"):
         raise SourceError(
-            f"there is no split '{shorten(split)}' of texts; the splits are train, test and validation."
+            f"there is no split '{shorten(split)}' of texts; the splits are train, test and "
+            "validation."
         )
     path = local_path(str(source))
     if os.path.isfile(path):
@@ -248,9 +249,10 @@ def _text_column(strings: dict[str, bool], where: str) -> str:
         return "text"
     texts = [name for name, yes in strings.items() if yes and name.lower() not in NO_TEXT]
     if len(texts) != 1:
-        several = f"several of strings ({', '.join(texts)})" if texts else "no other one of strings"
+        listed = [shorten(", ".join(names), 400) for names in (texts, strings)]
+        several = f"several of strings ({listed[0]})" if texts else "no other one of strings"
         raise SourceError(
-            f"{where} has no column 'text' and {several}; its columns are: {', '.join(strings)}. "
+            f"{where} has no column 'text' and {several}; its columns are: {listed[1]}. "
             "Call the column to be read 'text'."
         )
     return texts[0]
