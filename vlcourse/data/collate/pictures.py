@@ -16,7 +16,7 @@ from vlcourse.tokenizers.byte_bpe import ByteBPE
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's pixel statistics, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
-# A picture that is longer is cropped before it is resized: 1 × 20,000 pixels would become 4 billion.
+# A longer picture is cropped before it is resized: 1 × 20,000 pixels would become a billion.
 LONGEST = 8  # times the short side
 Augmentation = Literal["none", "crop", "crop+flip", "random-square"]
 

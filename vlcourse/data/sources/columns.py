@@ -23,7 +23,8 @@ FILE_COLUMNS = (
 )  # fmt: skip
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "photo", *FILE_COLUMNS)
 CAPTION_COLUMNS = (
-    "caption", "captions", "text", "txt", "sentence", "sentences", "description", "title", "comment",
+    "caption", "captions", "text", "txt", "sentence", "sentences", "description", "title",
+    "comment",
 )  # fmt: skip
 LABEL_COLUMNS = ("label", "labels", "class", "category", "fine_label", "target", "cls")
 ID_COLUMNS = ("id", "sample_id", "key", "__key__")
@@ -151,13 +152,14 @@ def find_columns(
     names = list(features) or [name for row in data.take(1) for name in row]
     if not names:
         raise SourceError(f"{rows.name} has no rows.")
+    listed = shorten(", ".join(names), 400)
 
     def pick(what: str, asked: str | None, usual: Sequence[str], kind: type | None) -> str | None:
         if asked is not None:
             if asked not in names:
                 raise SourceError(
-                    f"{rows.name} has no {what} column '{asked}'; its columns are: "
-                    f"{', '.join(names)}.{suggestion(asked, names)}"
+                    f"{rows.name} has no {what} column '{shorten(asked)}'; its columns are: "
+                    f"{listed}.{suggestion(asked, names)}"
                 )
             return asked
         typed = [name for name in names if kind and isinstance(features.get(name), kind)]
@@ -171,7 +173,6 @@ def find_columns(
     same = pick("picture", None, PICTURE_COLUMNS, None)
     if label is not None and caption is None:
         text = None
-    listed = ", ".join(names)
     if picture is None:
         raise SourceError(f"{rows.name} has no image column that I know; name one of: {listed}.")
     _check_pictures(features.get(picture), picture, rows.name)

@@ -120,9 +120,10 @@ def describe(value: Any) -> str:
 
 
 def shorten(text: str, most: int = 120) -> str:
-    """A text for a message: its beginning, and without what cannot be printed."""
-    text = text[:most].encode("utf-8", "backslashreplace").decode() + "…" * (len(text) > most)
-    return text.replace("\n", " ").replace("\0", "\\0")
+    """A text for a message: its beginning on one line, without what cannot be printed."""
+    shown = text[:most].replace("\n", " ")
+    shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in shown)
+    return shown + "…" * (len(text) > most)
 
 
 def decode(value: Any, folder: Path | None = None) -> torch.Tensor:
@@ -176,6 +177,7 @@ def skip_report(
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)
     text = f"{name}: skipped {bad:,} of {rows:,} samples ({bad / rows:.1%}): {reasons}."
     shown = "; ".join(
-        f"{key} ({bad.reason}{': ' + bad.detail if bad.detail else ''})" for key, bad in examples
+        f"{shorten(key)} ({bad.reason}{': ' + bad.detail if bad.detail else ''})"
+        for key, bad in examples
     )
     return f"{text} First: {shown}." if shown else text

@@ -79,21 +79,17 @@ def local_path(text: str) -> Path:
     """The path that a text names, with ``~`` for the home folder where there is one."""
     try:
         return Path(text).expanduser()
-    except RuntimeError:  # no such user
+    except (RuntimeError, ValueError):  # no such user, or none that can be
         return Path(text)
 
 
 def matching(pattern: Path) -> list[Path]:
     """The files that a glob finds; the brackets of a folder that exists are no glob."""
-    parts, known = pattern.parts, Path()
-    for number, part in enumerate(parts):
-        if not os.path.exists(known / part):
-            break
-        known = known / part
-    else:
-        number = len(parts)
+    parts, known = list(pattern.parts), Path()
+    while parts and os.path.exists(known / parts[0]):
+        known /= parts.pop(0)
     try:
-        full = os.path.join(glob.escape(str(known)), *parts[number:])
+        full = os.path.join(glob.escape(str(known)), *parts)
         found = (Path(name) for name in sorted(glob.glob(full, recursive=True)))
         return [file for file in found if os.path.isfile(file)]
     except (OSError, ValueError, re.error, RecursionError):

@@ -37,11 +37,11 @@ def hub_rows(hub_id: str, split: str | None, streaming: bool, revision: str | No
             f"the hub has no public dataset '{hub_id}' (and no such path exists)."
         ) from error
     except HfHubHTTPError as error:
-        raise SourceError(f"the hub refused '{hub_id}': {error}") from error
+        raise SourceError(f"the hub refused '{hub_id}': {shorten(str(error))}") from error
     except Exception as error:  # each version of the hub's client has another kind for this
         raise SourceError(
-            f"cannot reach the hub for the dataset '{hub_id}' ({error}): check the network, or set "
-            "HF_HUB_OFFLINE=1 to use a copy downloaded before."
+            f"cannot reach the hub for the dataset '{hub_id}' ({shorten(str(error))}): check "
+            "the network, or set HF_HUB_OFFLINE=1 to use a copy downloaded before."
         ) from error
     part = None
     try:

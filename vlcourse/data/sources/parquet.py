@@ -39,7 +39,8 @@ def parquet_rows(
         here = feet[file][1]
         if list(here) != list(first):
             raise SourceError(
-                f"{file} has the columns {', '.join(here)}, but {files[0]} has {', '.join(first)}."
+                f"{file} has the columns {shorten(', '.join(here), 400)}, but {files[0]} has "
+                f"{shorten(', '.join(first), 400)}."
             )
     # The library cannot read an empty file.
     files = [file for file in files if feet[file][0]]

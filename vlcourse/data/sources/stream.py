@@ -11,7 +11,7 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from vlcourse.data.sources.columns import Columns
-from vlcourse.data.sources.decode import BadSampleError, SourceError
+from vlcourse.data.sources.decode import BadSampleError, SourceError, shorten
 from vlcourse.data.sources.rows import Rows
 from vlcourse.data.sources.skipped import Skipped
 
@@ -96,7 +96,9 @@ class StreamSource(IterableDataset[dict[str, Any]]):
             except StopIteration:
                 return
             except Exception as error:  # parquet, network and file-system errors of the library
-                raise SourceError(f"{self._columns.name}: reading stopped: {error}") from error
+                raise SourceError(
+                    f"{self._columns.name}: reading stopped: {shorten(str(error))}"
+                ) from error
             for place in range(len(batch[self._columns.image])):
                 yield {name: values[place] for name, values in batch.items()}
 

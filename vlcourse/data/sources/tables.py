@@ -34,9 +34,9 @@ def read_table(path: Path) -> list[Row]:
     """The rows of a file.
 
     CSV has a header; its cells are separated by the first of ``, tab ; |`` that the header has.
-    JSON is lines, a list of rows, a dict of captions by file name, COCO's captions or
-    Karpathy's splits, of which each caption becomes a row. A row with a conversation (LLaVA's, or questions and answers) gets its first
-    answer as the caption; the question is not read.
+    JSON is lines, a list of rows, a dict of captions by file name, COCO's captions or Karpathy's
+    splits, of which each caption becomes a row. A row with a conversation (LLaVA's, or questions
+    and answers) gets its first answer as the caption; the question is not read.
 
     Raises:
         SourceError: a file that cannot be read; the line is named where there is one.
@@ -110,7 +110,7 @@ def _coco(document: Row, path: Path) -> Iterator[Row]:
     images, captions = document.get("images"), document["annotations"]
     try:
         files = {image["id"]: image["file_name"] for image in images or ()}
-        for number, row in enumerate(captions, 1):
+        for row in captions:
             yield {
                 "file_name": files[row["image_id"]],
                 "caption": row["caption"],
@@ -124,7 +124,7 @@ def _coco(document: Row, path: Path) -> Iterator[Row]:
 
 
 def _karpathy(images: list[Any], path: Path) -> Iterator[Row]:
-    """The splits of Karpathy and Fei-Fei (2015) of Flickr8k, Flickr30k and COCO: a row a caption."""
+    """Karpathy and Fei-Fei's splits (2015) of Flickr8k, Flickr30k and COCO: a row a caption."""
     try:
         for image in images:
             name = "/".join(filter(None, (image.get("filepath"), image["filename"])))
@@ -160,7 +160,8 @@ def table_rows(
 
     chosen, part = chosen_split(groups, split, where)
     rows = groups[chosen]
-    columns = dict.fromkeys(key for row in rows for key in row)
+    # A name with a NUL or half of a surrogate pair is none that Arrow can hold.
+    columns = dict.fromkeys(key for row in rows for key in row if key.isprintable())
     arrays = {column: _array([row.get(column) for row in rows]) for column in columns}
     data = datasets.Dataset(pyarrow.table(arrays))
 

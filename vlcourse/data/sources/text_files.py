@@ -97,7 +97,9 @@ class HubRows:
             except StopIteration:
                 return
             except Exception as error:  # network and format errors of the library, of many kinds
-                raise SourceError(f"{self.rows.name}: reading stopped: {error}") from error
+                raise SourceError(
+                    f"{self.rows.name}: reading stopped: {shorten(str(error))}"
+                ) from error
             for values in zip(*batch.values(), strict=True):
                 yield dict(zip(batch, values, strict=True))
 
@@ -127,7 +129,8 @@ def find_texts(source: str | Path, split: str) -> TextSource:
     """
     if split not in ("train", "test", "validation"):
         raise SourceError(
-            f"there is no split '{split}' of texts; the splits are train, test and validation."
+            f"there is no split '{shorten(split)}' of texts; the splits are train, test and "
+            "validation."
         )
     path = local_path(str(source))
     if os.path.isfile(path):
@@ -246,9 +249,10 @@ def _text_column(strings: dict[str, bool], where: str) -> str:
         return "text"
     texts = [name for name, yes in strings.items() if yes and name.lower() not in NO_TEXT]
     if len(texts) != 1:
-        several = f"several of strings ({', '.join(texts)})" if texts else "no other one of strings"
+        listed = [shorten(", ".join(names), 400) for names in (texts, strings)]
+        several = f"several of strings ({listed[0]})" if texts else "no other one of strings"
         raise SourceError(
-            f"{where} has no column 'text' and {several}; its columns are: {', '.join(strings)}. "
+            f"{where} has no column 'text' and {several}; its columns are: {listed[1]}. "
             "Call the column to be read 'text'."
         )
     return texts[0]
