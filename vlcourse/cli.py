@@ -25,6 +25,12 @@ BUILD = """Build notebooks/ and solutions/ from lectures/. A lecture is executed
 has changed, or a module that it imports itself, its folder in vlcourse/teach/, or a stored result
 or card that it names; not for a change of what those import in their turn."""
 
+GRADE = """Judge the exercises of students' notebooks, each in a process of its own: right, wrong,
+not attempted or missing. Only an answer and what it uses is run; what a notebook prints counts for
+nothing. On Linux an answer has no network and limited memory, and where root grades it runs as the
+user nobody; else it has your rights to read and change files. An answer written to cheat this very
+grader may succeed."""
+
 
 class UsageError(VlcourseError, ValueError):
     """A command that cannot be carried out as it was typed."""
@@ -125,8 +131,13 @@ def build_parser() -> Parser:
     sub.add_argument("--force", action="store_true", help="build what is up to date too")
     sub.set_defaults(run=build, takes_words=True)
 
-    sub = commands.add_parser("grade", help="run students' notebooks and list their exercises")
-    sub.usage = "vlcourse grade NOTEBOOK ..."
+    sub = commands.add_parser("grade", help="judge the exercises of students' notebooks")
+    sub.usage = "vlcourse grade NOTEBOOK ... [--csv FILE] [--json FILE] [--seconds N] [--memory MB]"
+    sub.description = GRADE
+    sub.add_argument("--csv", type=Path, help="write a table too, a line an exercise: FILE.csv")
+    sub.add_argument("--json", type=Path, help="write the same and the sums as JSON: FILE.json")
+    sub.add_argument("--seconds", type=int, default=60, help="for one exercise (default: 60)")
+    sub.add_argument("--memory", type=int, default=2048, help="MB for one (default: 2048)")
     sub.set_defaults(run=grade, takes_words=True)
 
     sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
@@ -234,14 +245,26 @@ def claims(args: argparse.Namespace) -> None:
         print(ledger.ledger_markdown(args.words or None))
 
 
-def grade(args: argparse.Namespace) -> None:
-    """Run students' notebooks and print their exercise lines."""
+def grade(args: argparse.Namespace) -> int:
+    """Print each notebook's exercises, and write the files as they grow. 1: one was unreadable."""
     if not args.words:
         raise UsageError("which notebooks? vlcourse grade FILE ...")
+    for kind in ("csv", "json"):  # before an hour's work, and never over something else
+        path = getattr(args, kind)
+        if path and (path.suffix != f".{kind}" or path.is_dir() or not path.parent.is_dir()):
+            raise UsageError(
+                f"--{kind} {path}: name a file that ends in .{kind}, in a folder that is"
+            )
     from vlcourse.teach.notebooks import grade as grader
 
-    for file in args.words:
-        print(grader.grade([file])[0], flush=True)
+    limits = grader.Limits(args.seconds, args.memory)
+    grades = []
+    for one in grader.grade(args.words, limits):
+        print(one, flush=True)
+        grades.append(one)
+        grader.write(grades, args.csv, args.json)
+    print(grader.fence(grades, limits), file=sys.stderr)
+    return int(any(one.problem for one in grades))
 
 
 def build(args: argparse.Namespace) -> int:
