@@ -462,7 +462,7 @@ show.source(metrics.bootstrap_interval)
 # vlcourse train --help                                  # the recipes
 # vlcourse train clip-toy --help                         # every number of one, with its meaning
 # vlcourse train clip-toy data.source=folder/of/photos   # the same model on your pictures
-# torchrun --nproc-per-node 8 -m vlcourse train clip-toy train.parallel=ddp
+# torchrun --nproc-per-node 8 -m vlcourse train clip-toy run.parallel=ddp
 # ```
 #
 # How small is small? Our training beside CLIP's:

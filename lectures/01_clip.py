@@ -825,6 +825,7 @@ result = fit(
     live.build_data("train"),
     live.collate(train=True),
     live_config,
+    live.run,
     evaluate=live.evaluator(),
 )
 
@@ -1311,7 +1312,7 @@ for name in (run[0] for run in PAPER_RUNS):
 # ```
 #
 # (Add torchrun's `--rdzv-endpoint`, where the nodes meet.) WIT was never published: `FOLDER` holds your own pairs. For one GPU take
-# `train.parallel=none` and a `train.batch_size` that fits, and another learning rate with it. These recipes read with CLIP's own tokenizer, so
+# `run.parallel=none` and a `train.batch_size` that fits, and another learning rate with it. These recipes read with CLIP's own tokenizer, so
 # the file of its merges must be on the machine.
 #
 # What does ViT-L/14 cost? A linear map costs 2 FLOPs a weight and token, so a Transformer layer of width $D$
@@ -1356,7 +1357,7 @@ for length in (77, 40, 20):
     )
 
 # %% [markdown]
-# **Gradient checkpointing** (`train.checkpointing=true`) keeps only each block's input, and computes the block once more in the backward
+# **Gradient checkpointing** (`run.checkpointing=true`) keeps only each block's input, and computes the block once more in the backward
 # pass. The gradients are the same:
 
 # %%
@@ -1380,7 +1381,7 @@ for way in ("all kept", "checkpointed"):
 print("the same gradients:", torch.allclose(*gradients, atol=1e-6))
 
 # %% [markdown]
-# **Mixed precision** (`train.precision=bf16`): matrix products in 16 bits, weights and Adam's moments in 32. The paper used
+# **Mixed precision** (`run.precision=bf16`): matrix products in 16 bits, weights and Adam's moments in 32. The paper used
 # float16, whose smallest numbers are too large for some gradients, so that the loss must be scaled up; bf16 has the range of
 # float32 and needs no such care, but only two to three digits.
 #

@@ -814,7 +814,7 @@ torch.manual_seed(live.train.seed)
 model = live.build_model()
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 live_config = replace(live.train, steps=quick(live.train.steps, 8))
-result = fit(model, live.build_data("train"), live.collate(train=True), live_config)
+result = fit(model, live.build_data("train"), live.collate(train=True), live_config, live.run)
 
 # %%
 guessing = math.log(live.model.vocab_size)
@@ -1338,7 +1338,7 @@ for name in PRESETS:
 # torchrun --nnodes 256 --nproc-per-node 8 -m vlcourse train llama-65b data.source=FOLDER data.tokenizer=tokenizer.model
 # ```
 #
-# (Add torchrun's `--rdzv-endpoint`, where the nodes meet.) `FOLDER` holds your own text, cleaned; the paper's mixture was not published as files. On one GPU take `train.parallel=none`, a small `train.batch_size` and `train.accumulate`: for a language
+# (Add torchrun's `--rdzv-endpoint`, where the nodes meet.) `FOLDER` holds your own text, cleaned; the paper's mixture was not published as files. On one GPU take `run.parallel=none`, a small `train.batch_size` and `train.accumulate`: for a language
 # model, unlike for CLIP, accumulating *is* the same as a bigger batch.
 #
 # What must fit where? AdamW keeps, for each weight, the weight itself, its gradient and two moments: 16 bytes in float32. FSDP spreads them over all GPUs.
@@ -1354,7 +1354,7 @@ for name, count in parameters.items():
     )
 
 # %% [markdown]
-# The rest is activations. The authors kept those that are expensive to compute and recomputed the others (section 2.4); `train.checkpointing=true` keeps each block's input alone.
+# The rest is activations. The authors kept those that are expensive to compute and recomputed the others (section 2.4); `run.checkpointing=true` keeps each block's input alone.
 #
 # | | the paper | `llm-toy` |
 # |---|---|---|

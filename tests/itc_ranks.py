@@ -25,7 +25,7 @@ class Towers(nn.Module):
         super().__init__()
         self.image = nn.Sequential(nn.Linear(7, 9), nn.Tanh(), nn.Linear(9, WIDTH))
         self.text = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, WIDTH))
-        self.log_scale = nn.Parameter(torch.tensor(1.5))
+        self.log_scale = nn.Parameter(torch.tensor([1.5]))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return losses.itc(self.image(x), self.text(y), self.log_scale.exp())

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from vlcourse import overrides
-from vlcourse.engine import TrainConfig
+from vlcourse.engine import RunConfig, TrainConfig
 from vlcourse.overrides import OverrideError
 
 
@@ -28,6 +28,7 @@ class Run:
     name: str = "run"
     tower: Tower = field(default_factory=Tower)
     train: TrainConfig = field(default_factory=TrainConfig)
+    run: RunConfig = field(default_factory=RunConfig)
     limit: int | None = None
     """How many; none takes all."""
     cut: float | str = 1.0
@@ -48,14 +49,14 @@ class Run:
         ("train.steps=1_000", "train.steps", 1000),
         ("train.lr=1e-3", "train.lr", 0.001),
         ("train.lr=1", "train.lr", 1.0),
-        ("train.compile=True", "train.compile", True),
+        ("run.compile=True", "run.compile", True),
         ("flag=no", "flag", False),
         ("tower.rates=1,2.5", "tower.rates", (1.0, 2.5)),
         ("tower.rates=(1,)", "tower.rates", (1.0,)),
         ("tower.rates=", "tower.rates", ()),
         ("tower.size=[2, 3]", "tower.size", (2, 3)),
         ("tower.kind=post", "tower.kind", "post"),
-        ("train.parallel=fsdp", "train.parallel", "fsdp"),
+        ("train.parallel=fsdp", "run.parallel", "fsdp"),
         ("limit=5", "limit", 5),
         ("limit=none", "limit", None),
         ("cut=all", "cut", "all"),
@@ -114,7 +115,7 @@ def test_describe_lists_every_key_with_its_docstring() -> None:
     assert rows["tower.width"] == ("tower.width", "int", "64", "Size of the vectors.")
     assert rows["limit"] == ("limit", "int or none", "none", "How many; none takes all.")
     assert rows["tower.size"].value == "1,4" and rows["tower.size"].type == "int,int"
-    assert rows["train.parallel"].type == "one of none, ddp, fsdp"
+    assert rows["run.parallel"].type == "one of none, ddp, fsdp"
     assert rows["flag"].value == "false" and rows["name"].doc == ""
 
 

@@ -26,7 +26,8 @@ class TinyRecipe:
     doc: str = "A test."
     width: int = 8
     parts: tuple[recipes.Part, ...] = ()
-    train: engine.TrainConfig = field(default_factory=lambda: tiny.config(steps=4))
+    train: engine.TrainConfig = field(default_factory=lambda: tiny.config(steps=4).train)
+    run: engine.RunConfig = engine.RunConfig()
 
     def build_model(self) -> nn.Module:
         return tiny.Tiny(width=self.width)
@@ -64,7 +65,7 @@ def test_missing_weights_are_trained_once(data: Path, monkeypatch: pytest.Monkey
     again = zoo.load("tiny-toy")
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
-    changed = replace(TinyRecipe(), train=tiny.config(steps=5))  # the cached one is out of date
+    changed = replace(TinyRecipe(), train=tiny.config(steps=5).train)  # it is out of date
     monkeypatch.setattr(zoo, "RECIPES", {"tiny-toy": changed})
     with pytest.raises(AssertionError, match="trained again"):
         zoo.load("tiny-toy")

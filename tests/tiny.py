@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from vlcourse import engine, losses
 from vlcourse.engine import parallel
@@ -27,7 +29,7 @@ class Block(nn.Module):
 
 
 class Tiny(nn.Module):
-    """Two towers with a shared projection, a 0-d temperature, and a contrastive loss."""
+    """Two towers with a shared projection, a temperature, and a contrastive loss."""
 
     def __init__(self, dropout: float = 0.0, width: int = 8) -> None:
         super().__init__()
@@ -35,7 +37,7 @@ class Tiny(nn.Module):
         self.blocks = nn.ModuleList(Block(width, dropout) for _ in range(2))
         self.image = nn.Linear(width, 5)
         self.text = self.image  # shared by construction
-        self.log_scale = nn.Parameter(torch.tensor(1.0))
+        self.log_scale = nn.Parameter(torch.tensor([1.0]))
         self.frozen = nn.Linear(2, 2).requires_grad_(False)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
@@ -83,17 +85,26 @@ def evaluate(model: nn.Module) -> dict[str, float]:
     return {"val_loss": means["itc"]}
 
 
-def config(**changes: Any) -> engine.TrainConfig:
-    settings = {"steps": 6, "batch_size": 8, "warmup": 2, "lr": 0.01, "log_every": 1, "seed": 3}
-    return engine.TrainConfig(**(settings | changes))
+class Settings(NamedTuple):
+    train: engine.TrainConfig
+    run: engine.RunConfig
+
+
+def config(**changes: Any) -> Settings:
+    """Settings of both kinds by their names."""
+    where = {field.name for field in fields(engine.RunConfig)}
+    what = {"steps": 6, "batch_size": 8, "warmup": 2, "lr": 0.01, "seed": 3}
+    what |= {name: value for name, value in changes.items() if name not in where}
+    run = {"log_every": 1} | {n: value for n, value in changes.items() if n in where}
+    return Settings(engine.TrainConfig(**what), engine.RunConfig(**run))
 
 
 def fit(
-    settings: engine.TrainConfig, out: Path | None = None, dropout: float = 0.0, **arguments: Any
+    settings: Settings, /, out: Path | None = None, dropout: float = 0.0, **arguments: Any
 ) -> engine.Result:
     torch.manual_seed(7)
     dataset = arguments.pop("dataset", None) or Pairs()
-    return engine.fit(Tiny(dropout), dataset, collate, settings, out=out, **arguments)
+    return engine.fit(Tiny(dropout), dataset, collate, *settings, out=out, **arguments)
 
 
 class StopAt:
@@ -128,7 +139,10 @@ def train_over_ranks(out: Path) -> None:
             settings = config(parallel=mode, accumulate=accumulate)
             result = fit(settings, out / name, evaluate=evaluate)
             report[name] = {"history": result.history, "metrics": result.metrics}
-            own = {key: value.tolist() for key, value in result.model.state_dict().items()}
+            own = {
+                key: value.full_tensor().tolist() if isinstance(value, DTensor) else value.tolist()
+                for key, value in result.model.state_dict().items()
+            }
             report[name]["weights"] = own
     try:
         fit(config(parallel="fsdp", eval_every=1), out / "from-two", evaluate=StopAt(3))

@@ -208,13 +208,10 @@ def evaluate(args: argparse.Namespace) -> None:
             raise UsageError("a changed model has no shipped weights; name them with --checkpoint")
         model = zoo.load(recipe.name)
     else:
-        folder = args.checkpoint
-        steps = [path for _, path in checkpoint.checkpoints(folder)]
-        places = [folder, folder / "best", *reversed(steps)]
-        found = [path for path in places if (path / "model.safetensors").is_file()]
+        file = checkpoint.find_weights(args.checkpoint)
         model = recipe.build_model()
-        checkpoint.load_weights(model, found[0] if found else folder)
-        print(f"weights: {found[0]}", file=sys.stderr)
+        checkpoint.load_weights(model, file)
+        print(f"weights: {file.parent}", file=sys.stderr)
     print_metrics(recipe.evaluator()(model.eval()))
 
 

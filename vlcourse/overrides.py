@@ -49,6 +49,7 @@ def apply(config: T, changes: Iterable[str]) -> T:
         key, equals, text = word.partition("=")
         if not equals:
             raise OverrideError(f"{word!r} is not key=value; for example train.steps=100")
+        key = _moved(config, key)
         _check_key(config, key)
         config = _replace(config, key.split("."), key, text)
     return config
@@ -71,6 +72,13 @@ def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, type, Any, Any
             yield from _leaves(value, f"{prefix}{field.name}.")
         else:
             yield prefix + field.name, type(config), hints[field.name], value
+
+
+def _moved(config: Any, key: str) -> str:
+    """``train.workers`` is understood as ``run.workers``, whose name it once was."""
+    known = {leaf[0] for leaf in _leaves(config)}
+    there = f"run.{key.removeprefix('train.')}"
+    return there if key.startswith("train.") and key not in known and there in known else key
 
 
 def _check_key(config: Any, key: str) -> None:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from vlcourse import engine
-from vlcourse.engine import checkpoint
+from vlcourse.engine import checkpoint, folder
 from vlcourse.weights.state import weights_of
 
 HERE = Path(__file__).parents[1]
@@ -91,8 +91,9 @@ def test_a_crash_at_any_point_of_saving_is_survived(
             break
         finally:
             monkeypatch.setattr(os, "replace", replace)
-        for _, folder in checkpoint.checkpoints(run):
-            checkpoint.load(folder)  # whatever is there is whole
+        for step, place in checkpoint.checkpoints(run):  # whatever is there is whole
+            assert checkpoint.read_state(place, step)
+            checkpoint.load_weights(tiny.Tiny(), place)
         result = tiny.fit(settings, run, dropout=0.3, evaluate=tiny.evaluate)
         same_weights(result.model.state_dict(), whole.model.state_dict())
         assert not list(run.glob(".tmp-*")), point
@@ -156,15 +157,15 @@ def test_half_written_folders_are_ignored_and_cleared(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     extra = {"model": {"width": 8}, "data": {"objects": (1, 4)}}
-    tiny.fit(tiny.config(steps=1), tmp_path, run_config=extra)
+    tiny.fit(tiny.config(steps=1), tmp_path, settings=extra)
     other = {"model": {"width": 16}, "data": {"objects": (1, 4)}}
     with pytest.raises(checkpoint.CheckpointError) as refused:
-        tiny.fit(tiny.config(steps=1, lr=0.5), tmp_path, run_config=other)
+        tiny.fit(tiny.config(steps=1, lr=0.5), tmp_path, settings=other)
     assert "model.width (was 8, now 16)" in str(refused.value)
     assert "train.lr (was 0.01, now 0.5)" in str(refused.value)
     assert "objects" not in str(refused.value)
     free = tiny.config(steps=2, eval_every=1, save_every=1, log_every=5, keep=3, workers=0)
-    assert tiny.fit(free, tmp_path, run_config=extra).step == 2
+    assert tiny.fit(free, tmp_path, settings=extra).step == 2
 
 
 def test_fresh_begins_again(tmp_path: Path) -> None:
@@ -250,13 +251,30 @@ def test_a_run_from_before_the_mark_goes_on_and_fresh_leaves_what_is_not_ours(
     tmp_path: Path,
 ) -> None:
     tiny.fit(tiny.config(steps=1), tmp_path)
-    (tmp_path / checkpoint.MARK).unlink()
+    (tmp_path / folder.MARK).unlink()
     assert tiny.fit(tiny.config(steps=2), tmp_path).step == 2
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / ".tmp-mine").write_text("mine")
     (tmp_path / ".tmp-77-step-000009").mkdir()
+    (tmp_path / "tensorboard" / "mine.txt").write_text("mine")
+    (tmp_path / "log.csv").write_text("step,loss\n1,2.0\n")
     tiny.fit(tiny.config(steps=1, lr=0.1), tmp_path, resume=False)
     kept = contents(tmp_path)
-    assert kept["notes.txt"] == kept[".tmp-mine"] == b"mine"
+    assert kept["notes.txt"] == kept[".tmp-mine"] == kept["tensorboard/mine.txt"] == b"mine"
+    assert "log.csv" not in kept
+    assert len(list((tmp_path / "tensorboard").glob("events*"))) == 1
     assert [step for step, _ in checkpoint.checkpoints(tmp_path)] == [1]
     assert not (tmp_path / ".tmp-77-step-000009").exists()
+
+
+def test_a_run_from_when_where_it_runs_was_part_of_its_training_goes_on(tmp_path: Path) -> None:
+    tiny.fit(tiny.config(steps=1), tmp_path)
+    config = tmp_path / "config.json"
+    settings = json.loads(config.read_text())
+    settings["train"] |= {"workers": 3, "precision": "bf16", "log_every": 7}
+    config.write_text(json.dumps(settings))
+    assert tiny.fit(tiny.config(steps=2, precision="float32"), tmp_path).step == 2
+    settings["train"]["lr"] = 0.5
+    config.write_text(json.dumps(settings))
+    with pytest.raises(checkpoint.CheckpointError, match="train.lr .was 0.5, now 0.01"):
+        tiny.fit(tiny.config(steps=3), tmp_path)

@@ -10,11 +10,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from vlcourse.engine.checkpoint import write_weights
 from vlcourse.generate import generate
 from vlcourse.generate.fast_linear import FastLinear, for_decoding
 from vlcourse.models.llama import LLaMAConfig
-from vlcourse.weights.state import weights_of
+from vlcourse.weights.state import weights_of, write_weights
 
 CONFIG = LLaMAConfig(vocab_size=31, width=24, layers=2, heads=4, kv_heads=2, hidden=33)
 

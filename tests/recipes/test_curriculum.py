@@ -18,7 +18,7 @@ def test_who_is_asked_for_a_thing_of_a_list_finds_it(name):
     recipe = RECIPES[name]
     steps = recipe.data.recall[0] // recipe.train.batch_size
     torch.manual_seed(recipe.train.seed)
-    model, config = recipe.build_model(), replace(recipe.train, steps=steps, eval_every=0)
+    model, config = recipe.build_model(), replace(recipe.train, steps=steps)
     lists = Corpus("val", 200, 2, recall=(200, 0, 0, 0, 0)).__getitems__(range(200))
     asked = [sample["parts"][:3] for sample in lists]
     guess = sum(1 / len(told.split(",")) for (told, _), *_ in asked) / len(asked)  # any thing told

@@ -45,7 +45,7 @@ def test_the_papers_numbers(name):
     assert (train.steps, train.lr, train.beta2, train.eps) == (steps, lr, beta2, eps)
     assert (train.batch_size, train.warmup, train.min_lr) == (32_768, 2000, 0.0)
     assert (train.weight_decay, train.beta1, train.clip_norm) == (0.2, 0.9, 0.0)
-    assert train.precision == "bf16" and train.checkpointing and train.accumulate == 1
+    assert recipe.run.precision == "bf16" and recipe.run.checkpointing and train.accumulate == 1
     assert (recipe.data.context, recipe.data.tokenizer) == (77, "clip")
     assert recipe.data.augment == "random-square"
     assert recipe.model == PRESETS[shape]

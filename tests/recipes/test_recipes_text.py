@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import json
@@ -21,6 +20,7 @@ from safetensors.torch import load_file
 
 from vlcourse import cli, overrides
 from vlcourse.data.sources.decode import SourceError
+from vlcourse.engine import log as engine_log
 from vlcourse.models.llama import PRESETS
 from vlcourse.recipes import RECIPES, Recipe
 from vlcourse.recipes.llama import LLAMA_RUNS, DocumentData
@@ -50,7 +50,8 @@ def test_the_papers_numbers(name: str) -> None:
     assert abs(train.steps * per_step - tokens) <= per_step / 2
     assert (train.lr, train.warmup, train.min_lr) == (lr, 2000, 0.1)
     assert (train.beta1, train.beta2, train.weight_decay, train.clip_norm) == (0.9, 0.95, 0.1, 1.0)
-    assert train.parallel == "fsdp" and train.precision == "bf16" and train.checkpointing
+    run = recipe.run
+    assert run.parallel == "fsdp" and run.precision == "bf16" and run.checkpointing
     assert recipe.model == PRESETS[shape] and recipe.model.vocab_size == 32_000
     assert isinstance(recipe.data, DocumentData) and recipe.data.tokenizer == "tokenizer.model"
     with torch.device("meta"):
@@ -62,7 +63,7 @@ def test_help_shows_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "llama-7b", "data.source=books", "--help"]) == 0
     said = capsys.readouterr().out
     recipe = RECIPES["llama-7b"]
-    for part in ("model", "data", "train"):
+    for part in ("model", "data", "train", "run"):
         for field in dataclasses.fields(getattr(recipe, part)):
             assert f"\n  {part}.{field.name}=" in said
     for shown in ("data.source=books", "data.context=2048", "train.lr=0.0003", "tokenizer.model"):
@@ -107,11 +108,7 @@ def command(texts: Path, *more: str) -> list[str]:
 
 def log(run: Path) -> dict[int, tuple[float, float]]:
     """Step → loss and gradient norm."""
-    with (run / "log.csv").open() as file:
-        return {
-            int(float(r["step"])): (float(r["loss"]), float(r["grad_norm"]))
-            for r in csv.DictReader(file)
-        }
+    return {int(row["step"]): (row["loss"], row["grad_norm"]) for row in engine_log.read(run)}
 
 
 @pytest.fixture(scope="module")

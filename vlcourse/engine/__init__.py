@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vlcourse.engine.batches import Batches as Batches
 from vlcourse.engine.config import NonFiniteLoss as NonFiniteLoss
+from vlcourse.engine.config import RunConfig as RunConfig
 from vlcourse.engine.config import TrainConfig as TrainConfig
 from vlcourse.engine.config import TrainingError as TrainingError
 from vlcourse.engine.interrupts import Interrupted as Interrupted

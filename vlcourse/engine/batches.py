@@ -182,24 +182,29 @@ def augmentation(seed: int, step: int, offset: int) -> torch.Generator:
 
 
 def loader(
-    dataset: Any, collate: Collate, config: TrainConfig, ranks: Ranks, steps: range
+    dataset: Any,
+    collate: Collate,
+    config: TrainConfig,
+    ranks: Ranks,
+    steps: range,
+    workers: int = 0,
 ) -> Iterator[dict[str, Any]]:
-    """This rank's batches of the positions ``steps``, read ahead by ``config.workers`` processes.
+    """This rank's batches of the positions ``steps``, read ahead by ``workers`` processes.
 
     A stream has one reader at most, which keeps its order.
     """
     source: Dataset
     arguments = (dataset, collate, config.batch_size, config.seed, ranks.rank, ranks.world)
     if hasattr(dataset, "__len__"):
-        source, sampler, workers = Batches(*arguments), steps, config.workers
+        source, sampler, readers = Batches(*arguments), steps, workers
     else:
-        source, sampler, workers = StreamBatches(*arguments, steps.start), None, config.workers > 0
+        source, sampler, readers = StreamBatches(*arguments, steps.start), None, workers > 0
     return iter(
         DataLoader(
             source,
             batch_size=None,
             sampler=sampler,
-            num_workers=int(workers),
+            num_workers=int(readers),
             collate_fn=_unchanged,
             pin_memory=ranks.device.type == "cuda",
             worker_init_fn=_ignore_interrupt,

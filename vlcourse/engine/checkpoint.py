@@ -1,10 +1,12 @@
-"""The run folder: checkpoints that are either whole or absent, and resume from the last one.
+"""Checkpoints that are either whole or absent, and how a run goes on from the newest whole one.
 
     runs/NAME/vlcourse-run.json      the mark of a run: no other folder is written to
               config.json            the settings of the run
               metrics.json           the latest evaluation
-              log.csv, tensorboard/  the curves
+              log.jsonl, tensorboard/  the curves
               step-000500/           model.safetensors, train_state.pt, state.json
+              step-000500/           under FSDP: weights/, moments/, state.json, and at the end of
+                                     the run model.safetensors
               best/                  model.safetensors of the best evaluation
 
 Everything is written under a temporary name (``.tmp-…``) and renamed when it is complete.
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,172 +25,184 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 
-from vlcourse import VlcourseError
-from vlcourse.files import flush, remove, write_json
-from vlcourse.weights.state import Tensors, aliases, write_weights
+from vlcourse.engine import sharding
+from vlcourse.engine.parallel import Model
+from vlcourse.files import remove, write_json
+from vlcourse.weights.state import CheckpointError as CheckpointError
+from vlcourse.weights.state import aliases, check_fit, weights_of
 
-# What may differ when a run goes on: how long, how often it reports, and where it runs.
-FREE = (
-    "steps", "eval_every", "save_every", "log_every", "keep", "workers", "parallel", "compile",
-    "checkpointing",
-)  # fmt: skip
-_STEP = re.compile(r"step-(\d+)")
-_TEMPORARY = re.compile(r"\.tmp-\d+-(old-)?(step-\d+|[a-z-]+\.(json|csv|safetensors))$")
-MARK = "vlcourse-run.json"  # says that a folder is a run of ours
-OURS = (MARK, "config.json", "metrics.json", "log.csv", "best", "tensorboard")
-
-
-class CheckpointError(VlcourseError, RuntimeError):
-    """A checkpoint that cannot be used, or a run folder that belongs to another run."""
+STEP = re.compile(r"step-(\d+)")
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill a plain model from a safetensors file, strictly; float16 files fill float32 models.
+    """Fill a plain model from safetensors files, strictly; float16 files fill float32 models.
 
     Args:
         model: the model to fill.
-        path: a file, a folder with a ``model.safetensors``, or a run folder, of which the best
-            weights are taken if it kept them, else the newest.
+        path: a file, or a folder as in :func:`find_weights`.
 
     Raises:
         CheckpointError: when the file is missing or damaged, or its names or shapes are not the
             model's.
     """
-    if path.is_dir():
-        folders = [path, path / "best", *(folder for _, folder in reversed(checkpoints(path)))]
-        files = [folder / "model.safetensors" for folder in folders]
-        path = next((file for file in files if file.is_file()), files[0])
+    path = find_weights(path)
+    name = type(model).__name__
     try:
-        weights = load_file(path)
-        shared = {alias: weights[name] for alias, name in aliases(model).items()}
-        model.load_state_dict(weights | shared, strict=True)
+        if path.is_dir():
+            with torch.no_grad():
+                sharding.load(path, weights_of(model))
+            return
+        weights, shared = load_file(path), aliases(model)
+        wanted = {n: t for n, t in model.state_dict().items() if n not in shared}
+        shapes = ({n: t.shape for n, t in tensors.items()} for tensors in (weights, wanted))
+        check_fit(f"{path} does not fit {name}", *shapes)
+        weights = {n: t.reshape(wanted[n].shape) for n, t in weights.items()}
+        model.load_state_dict(weights | {alias: weights[n] for alias, n in shared.items()})
     except FileNotFoundError:
         raise CheckpointError(f"there are no weights at {path}") from None
-    except (SafetensorError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{path} does not fit {type(model).__name__}: {error}") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} does not fit {name}: {error}") from None
+
+
+def find_weights(path: Path) -> Path:
+    """The weights that a path names: a file, or under FSDP a folder of each rank's files.
+
+    A folder's own ``model.safetensors`` or ``weights/``; of a run folder those of the best
+    evaluation if it kept them, else the newest.
+    """
+    if not path.is_dir() or any(path.glob("shard-*.safetensors")):
+        return path
+    folders = [path, path / "best", *(folder for _, folder in reversed(checkpoints(path)))]
+    places = [folder / name for folder in folders for name in ("model.safetensors", "weights")]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def checkpoints(run: Path) -> list[tuple[int, Path]]:
     """The complete checkpoints of a run, (step, folder), oldest first."""
-    found = [(_STEP.fullmatch(path.name), path) for path in run.glob("step-*")]
+    found = [(STEP.fullmatch(path.name), path) for path in run.glob("step-*")]
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
-def _is_run(run: Path, inside: list[str]) -> bool:
-    """Whether a run of ours wrote this folder; before there was a mark, it wrote nothing else."""
-    if MARK in inside:
-        return True
-    try:
-        settings = json.loads((run / "config.json").read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    alone = all(name in OURS or _STEP.fullmatch(name) for name in inside)
-    return alone and isinstance(settings, dict) and isinstance(settings.get("train"), dict)
-
-
-def open_run(run: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Prepare a run folder: clear what a killed run left half-written, check or begin the run.
-
-    Args:
-        run: the folder, made when missing.
-        settings: everything that defines the run, as JSON values; kept as config.json.
-        resume: False deletes the checkpoints and logs of an earlier run in this folder.
-
-    Raises:
-        CheckpointError: when the folder has checkpoints of a run with other settings, or files that
-            no run of ours has written: those are never touched.
-    """
-    if run.is_file():
-        raise CheckpointError(f"{run} is a file: name a folder for the run (--out)")
-    run.mkdir(parents=True, exist_ok=True)
-    inside = sorted(path.name for path in run.iterdir() if not _TEMPORARY.match(path.name))
-    if inside and not _is_run(run, inside):
-        raise CheckpointError(
-            f"{run} holds {inside[0]} and is no folder of a run: nothing in it was touched. Name "
-            "another folder for the run (--out)"
-        )
-    write_json(run / MARK, {"format": 1})
-    for path in run.iterdir():
-        if _TEMPORARY.match(path.name):
-            remove(path)
-    if not resume:
-        for path in [*(folder for _, folder in checkpoints(run)), *(run / name for name in OURS)]:
-            if path.name != MARK:
-                remove(path)
-    config = run / "config.json"
-    if checkpoints(run) and config.is_file():
-        before, now = _flat(json.loads(config.read_text("utf-8"))), _flat(_jsonable(settings))
-        free = {"doc", "name", *(f"train.{name}" for name in FREE)}
-        differing = [
-            f"{key} (was {before.get(key, 'absent')}, now {now.get(key, 'absent')})"
-            for key in sorted(before.keys() | now.keys())
-            if key not in free and before.get(key) != now.get(key)
-        ]
-        if differing:
-            raise CheckpointError(
-                f"{run} holds a run with other settings: {'; '.join(differing)}. "
-                "Use the same settings to go on, another folder, or begin again (--fresh)"
-            )
-    write_json(config, _jsonable(settings))
-
-
 def save(
-    run: Path, step: int, weights: Tensors, moments: dict[str, Tensors], state: Any, keep: int
-) -> Path:
+    run: Path,
+    step: int,
+    held: Model,
+    optimizer: torch.optim.AdamW,
+    state: dict[str, Any],
+    keep: int,
+    last: bool,
+) -> None:
     """Write the checkpoint of a step, whole or not at all, then delete all but the last ``keep``.
+
+    Every rank must call it.
 
     Args:
         run: the run folder.
         step: optimiser steps done.
-        weights: the model's state dict.
-        moments: the optimiser's tensors of each parameter.
+        held, optimizer: what is saved.
         state: JSON values: everything else that is needed to go on.
         keep: how many checkpoints stay; 0 keeps all.
+        last: whether the run is over: then one file has the whole weights under FSDP, too.
+
+    Raises:
+        CheckpointError: when it cannot be written (the disk is full); the ones before stay.
     """
-    final = run / f"step-{step:06d}"
+    final, main = run / f"step-{step:06d}", held.ranks.main
+    temporary = run / f".tmp-{step}-{final.name}"
     if not final.exists():
-        temporary = run / f".tmp-{os.getpid()}-{final.name}"
-        remove(temporary)
-        temporary.mkdir()
-        write_weights(temporary / "model.safetensors", weights, {"step": str(step)})
-        torch.save({"moments": moments}, temporary / "train_state.pt")
-        flush(temporary / "train_state.pt")
-        write_json(temporary / "state.json", {"step": step, **state})
-        os.replace(temporary, final)
-    for _, old in checkpoints(run)[:-keep] if keep else []:
-        # Renamed first: a folder called step-… is always whole, also while it is being deleted.
-        doomed = run / f".tmp-{os.getpid()}-old-{old.name}"
-        os.replace(old, doomed)
-        remove(doomed)
-    return final
+        try:
+            if main:
+                remove(temporary)
+                temporary.mkdir()
+            held.ranks.barrier()
+            held.save(temporary, optimizer, whole=last)
+            if main:
+                write_json(temporary / "state.json", {"step": step, **state})
+                os.replace(temporary, final)
+        except (OSError, RuntimeError, SafetensorError, CheckpointException) as error:
+            if main:
+                remove(temporary)
+            before = [folder.name for _, folder in checkpoints(run)]
+            kept = (
+                f"{before[-1]} is whole, and the run goes on from there" if before else "make room"
+            )
+            raise CheckpointError(
+                f"{final} could not be written ({sharding.reason(error)}); {kept}"
+            ) from None
+    if main:
+        for _, old in checkpoints(run)[:-keep] if keep else []:
+            # Renamed first: a folder called step-… is always whole, also while it is being deleted.
+            doomed = run / f".tmp-{step}-old-{old.name}"
+            os.replace(old, doomed)
+            remove(doomed)
+    held.ranks.barrier()
 
 
-def save_best(run: Path, step: int, weights: Tensors, best: dict[str, Any]) -> None:
-    """Replace best/model.safetensors; its metadata names the step, the metric and its value."""
-    (run / "best").mkdir(exist_ok=True)
+def save_best(run: Path, step: int, held: Model, best: dict[str, Any]) -> None:
+    """Replace best/model.safetensors; its metadata names the step, the metric and its value.
+
+    Every rank must call it.
+    """
+    if held.ranks.main:
+        (run / "best").mkdir(exist_ok=True)
     about = {"step": str(step), **{key: str(value) for key, value in best.items()}}
-    write_weights(run / "best" / "model.safetensors", weights, about)
+    held.export(run / "best" / "model.safetensors", about)
 
 
-def load(folder: Path) -> tuple[Tensors, dict[str, Tensors], dict[str, Any]]:
-    """Weights, optimiser tensors and the JSON state of a checkpoint that :func:`save` wrote."""
+def resume(run: Path, held: Model, optimizer: torch.optim.AdamW) -> dict[str, Any]:
+    """Go on from the newest whole checkpoint. Every rank must call it.
+
+    A damaged one is named in a warning and set aside as ``damaged-step-…``.
+
+    Returns:
+        Its JSON state: step, seconds, metrics, best. At step 0 if the run has no checkpoint.
+
+    Raises:
+        CheckpointError: when there are checkpoints, and none is whole.
+    """
+    problems: list[tuple[Path, CheckpointError]] = []
+    for step, folder in reversed(checkpoints(run)):
+        try:
+            state = read_state(folder, step)
+            held.load(folder, optimizer)
+            break
+        except CheckpointError as error:
+            problems.append((folder, error))
+    else:
+        if problems:
+            raise CheckpointError(
+                f"{problems[0][1]}, and {run} has no whole checkpoint: begin again (--fresh)"
+            )
+        return {"step": 0, "seconds": 0.0, "metrics": {}, "best": None}
+    held.ranks.barrier()
+    if held.ranks.main:
+        for damaged, problem in problems:
+            aside = run / f"damaged-{damaged.name}"
+            remove(aside)
+            os.replace(damaged, aside)
+            warnings.warn(f"{problem}: the run goes on from {folder.name}", stacklevel=2)
+    return state
+
+
+def read_state(folder: Path, step: int) -> dict[str, Any]:
+    """The JSON state of a checkpoint; CheckpointError when it is missing, damaged or incomplete."""
+    path = folder / "state.json"
     try:
-        weights = load_file(folder / "model.safetensors")
-        saved = torch.load(folder / "train_state.pt", map_location="cpu", weights_only=True)
-        return weights, saved["moments"], json.loads((folder / "state.json").read_text("utf-8"))
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{folder} is damaged ({error}): delete it to go on") from None
+        state = json.loads(path.read_text("utf-8"))
+        best = state["best"]
+        if best is not None and not (isinstance(best["metric"], str) and _number(best["value"])):
+            raise ValueError(f"best is {best}")
+        if state["step"] != step or not (_number(state["seconds"]) and state["seconds"] >= 0):
+            raise ValueError(f"step {state['step']} after {state['seconds']} seconds")
+        if not all(_number(value) for value in state["metrics"].values()):
+            raise ValueError(f"metrics are {state['metrics']}")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        said = f"no {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{path} is damaged ({said})") from None
+    return state
 
 
-def _jsonable(value: Any) -> Any:
-    """What the value is after a trip through JSON (tuples become lists)."""
-    return json.loads(json.dumps(value))
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts → {"a.b": leaf}."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    items = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items()]
-    return {key: leaf for item in items for key, leaf in item.items()}
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

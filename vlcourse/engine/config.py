@@ -1,4 +1,4 @@
-"""How a model is trained: the settings."""
+"""The settings of a training: what the run is, and where and how it is carried out."""
 
 from __future__ import annotations
 
@@ -45,6 +45,18 @@ class TrainConfig:
     averages gradients, it does not add negatives."""
     seed: int = 0
     """Seed of the initial weights, the order of the data, augmentation and dropout."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate", "lr"):
+            if getattr(self, name) <= 0:
+                raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where and how a run is carried out. It may change when a run goes on; no two ways give other
+    weights, but for rounding."""
+
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """auto: bf16 autocast on GPUs that compute in it, else float32. Weights stay float32."""
     checkpointing: bool = False
@@ -66,8 +78,3 @@ class TrainConfig:
     """Metric whose best value is kept under best/; the least is best if it is called a loss."""
     workers: int = 0
     """Processes that read data ahead on each rank; any number gives the same batches."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate", "lr"):
-            if getattr(self, name) <= 0:
-                raise TrainingError(f"{name} must be positive, not {getattr(self, name)}")

@@ -1,16 +1,20 @@
-"""What a run shows and records: a progress bar, log.csv, TensorBoard, a live plot in a notebook."""
+"""What a run shows and records: a bar, log.jsonl, TensorBoard, a live plot in a notebook."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import io
+import json
 import os
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from vlcourse.files import writing
 
 Row = dict[str, float]
 
@@ -29,9 +33,10 @@ class Log:
     def __init__(
         self, run: Path | None, total: int, start: int, show: bool, plot: bool | None
     ) -> None:
-        self.path = run / "log.csv" if run else None
-        self.rows = [row for row in read_csv(self.path) if row["step"] <= start]
-        self._columns: list[str] = []
+        self.path = run / "log.jsonl" if run else None
+        self.rows = [row for row in read(run) if row["step"] <= start] if run else []
+        if self.path is not None:
+            _ready(self.path, self.rows)
         terminal = sys.stderr.isatty() or in_notebook()
         self.bar = tqdm(
             total=total,
@@ -58,7 +63,8 @@ class Log:
         shown = {"loss": f"{row['loss']:.4f}", "samples/s": f"{row['samples_per_s']:.0f}"}
         self.bar.set_postfix(shown, refresh=False)
         if self.path is not None:
-            self._write(self.path, row)
+            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
         if self.board is not None:
             for key, value in row.items():
                 if key != "step":
@@ -66,26 +72,12 @@ class Log:
         if self.plot is not None:
             self.plot.draw(self.rows)
 
-    def _write(self, path: Path, row: Row) -> None:
-        if set(row) <= set(self._columns):
-            with path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, self._columns).writerow(row)
-            return
-        # The first row of this process, or one with a new column: write the table anew.
-        self._columns = list(dict.fromkeys(key for row in self.rows for key in row))
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, self._columns)
-        writer.writeheader()
-        writer.writerows(self.rows)
-        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-        temporary.write_text(table.getvalue(), encoding="utf-8", newline="")
-        os.replace(temporary, path)
-
     def close(self) -> None:
         """Finish the bar, the files and the figure."""
         self.bar.close()
         if self.board is not None:
-            self.board.close()
+            with contextlib.suppress(OSError):  # a full disk has been reported for the log
+                self.board.close()
         if self.plot is not None:
             self.plot.draw(self.rows, final=True)
 
@@ -124,12 +116,53 @@ def in_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
-def read_csv(path: Path | None) -> list[Row]:
-    """The rows of a log.csv; empty cells and a line cut short by a kill are left out."""
-    if path is None or not path.is_file():
+def read(run: Path) -> list[Row]:
+    """The rows of a run's log, each step once: what a run that went on wrote again counts.
+
+    A line that a kill has cut is left out, and so is one that is no row; of those a warning tells.
+    A run from before log.jsonl has a log.csv.
+    """
+    path, bad = run / "log.jsonl", 0
+    rows: list[Row] = []
+    if not path.is_file():
+        return _read_csv(run / "log.csv")
+    lines = path.read_text("utf-8", errors="replace").split("\n")
+    for line in lines:
+        try:
+            row = {str(key): float(value) for key, value in json.loads(line).items()}
+            step = row["step"]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            bad += bool(line) and line.endswith(("}", "]"))  # else cut by a kill
+            continue
+        while rows and rows[-1]["step"] >= step:
+            rows.pop()
+        rows.append(row)
+    if bad:
+        warnings.warn(f"{path} is damaged: {bad} of its lines are left out", stacklevel=2)
+    return rows
+
+
+def _ready(path: Path, rows: list[Row]) -> None:
+    """Make a log that rows can be appended to: of an old table's rows, or after a cut line."""
+    if not path.exists():
+        temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        os.replace(temporary, path)
+    elif (written := path.read_bytes()) and not written.endswith(b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")
+
+
+def _read_csv(path: Path) -> list[Row]:
+    """The rows of an old log.csv; empty cells and lines that are no rows are left out."""
+    if not path.is_file():
         return []
-    rows = []
-    text = path.read_text(encoding="utf-8")
+    rows, text = [], path.read_text("utf-8", errors="replace")
     for cells in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-        rows.append({key: float(cell) for key, cell in cells.items() if cell})
+        try:
+            row = {key: float(cell) for key, cell in cells.items() if cell}
+        except (ValueError, TypeError):
+            continue
+        if "step" in row:
+            rows.append(row)
     return rows

@@ -11,18 +11,23 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from vlcourse.engine import batches, checkpoint, parallel
-from vlcourse.engine.config import NonFiniteLoss, TrainConfig
+from vlcourse.engine import batches, checkpoint, folder, parallel
+from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
 from vlcourse.engine.interrupts import Interrupted, Interrupts
 from vlcourse.engine.log import Log
 from vlcourse.engine.optimizer import adamw, improved, lr_at
+from vlcourse.engine.speed import Utilisation
 from vlcourse.files import write_json
+from vlcourse.layers.frozen import evaluating
+
+DEFAULT = RunConfig()
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,10 @@ class Result:
     """What a run gives back.
 
     Attributes:
-        model: the trained model in eval mode; if it was sharded, a whole copy on the CPU.
-        history: rows of the log: step, loss, each loss, grad_norm, lr, samples_per_s, metrics.
+        model: the trained model in eval mode. Under FSDP it stays sharded; its whole weights are in
+            the run folder's last checkpoint.
+        history: rows of the log: step, loss, each loss, grad_norm, lr, samples_per_s, mfu on
+            a GPU whose peak is known, metrics.
         seconds: time in training steps, over all processes that took the run forward.
         step: optimiser steps done.
         metrics: the last evaluation.
@@ -45,28 +52,32 @@ class Result:
 
 
 def fit(
-    model: nn.Module,
+    model: nn.Module | Callable[[], nn.Module],
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     config: TrainConfig,
+    run: RunConfig = DEFAULT,
     *,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     out: Path | str | None = None,
     resume: bool = True,
-    run_config: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
     plot: bool | None = None,
 ) -> Result:
     """Train a model: minimise the sum of ``model(batch)``'s losses.
 
     Args:
         model: ``model(batch) → {"name": scalar loss}``; the batch's tensors arrive on its device.
+            Or a function that builds it: under FSDP no rank ever holds such a model whole.
         dataset: map-style or iterable, of samples.
         collate: ``collate(samples, generator=…)`` → batch, with the samples' ``"ids"``.
-        config: how.
-        evaluate: measurements of a whole model in eval mode. Every rank calls it.
+        config: what the run is.
+        run: where and how it is carried out.
+        evaluate: measurements of a model in eval mode. Every rank calls it, and under FSDP all call
+            the model's blocks in the same order.
         out: run folder; None writes nothing.
         resume: go on from the newest checkpoint in ``out``; False deletes them.
-        run_config: more settings to keep in config.json and to compare before going on.
+        settings: more of them to keep in config.json and to compare before going on.
         plot: live loss plot; None draws one in a notebook only.
 
     Raises:
@@ -74,71 +85,68 @@ def fit(
         Interrupted: on Ctrl-C, after the step was finished and saved.
         CheckpointError, BatchError, ParallelError: see there.
     """
-    run = Path(out) if out is not None else None
-    ranks = parallel.start(config.parallel)
-    held = parallel.Model(model, ranks, config)
+    place = Path(out) if out is not None else None
+    ranks = parallel.start(run.parallel)
+    held = parallel.Model(model, ranks, run)
     optimizer = adamw(held.plain, config)
     step, seconds, metrics, best = 0, 0.0, {}, None
-    if run is not None:
+    if place is not None:
         if ranks.main:
-            checkpoint.open_run(run, {**(run_config or {}), "train": asdict(config)}, resume)
+            folder.open_run(place, {**(settings or {}), "train": asdict(config)}, resume)
         ranks.barrier()
-        if found := checkpoint.checkpoints(run):
-            weights, moments, state = checkpoint.load(found[-1][1])
-            held.load(optimizer, weights, moments)
-            step, seconds = state["step"], state["seconds"]
-            metrics, best = state["metrics"], state["best"]
+        state = checkpoint.resume(place, held, optimizer)
+        step, seconds = state["step"], state["seconds"]
+        metrics, best = state["metrics"], state["best"]
     todo = range(step * config.accumulate, max(step, config.steps) * config.accumulate)
-    data = batches.loader(dataset, collate, config, ranks, todo)
-    log = Log(run if ranks.main else None, config.steps, step, ranks.main, plot)
+    data = batches.loader(dataset, collate, config, ranks, todo, run.workers)
+    log = Log(place if ranks.main else None, config.steps, step, ranks.main, plot)
 
     def save() -> None:
-        if run is None or step == 0:
+        if place is None or step == 0:
             return
-        weights, moments = held.state(optimizer)
-        if ranks.main:
-            state = {"seconds": seconds, "metrics": metrics, "best": best, "seed": config.seed}
-            checkpoint.save(run, step, weights, moments, state, config.keep)
+        state = {"seconds": seconds, "metrics": metrics, "best": best, "seed": config.seed}
+        checkpoint.save(place, step, held, optimizer, state, run.keep, step >= config.steps)
 
-    model.train()
+    held.plain.train()
     since, samples_per_step = (step, seconds), config.batch_size * config.accumulate
+    use = Utilisation(ranks.device)
     interrupts = Interrupts()
     try:
         with interrupts:
             while step < config.steps:
                 began = time.perf_counter()
-                row = train_step(held, optimizer, data, config, step, interrupts)
+                row = train_step(held, optimizer, data, config, step, interrupts, use)
                 seconds += time.perf_counter() - began
                 step += 1
                 stopping, last = row.pop("stop") > 0, step == config.steps
-                if evaluating := evaluate is not None and _due(step, config.eval_every, last):
+                if evaluating := evaluate is not None and _due(step, run.eval_every, last):
                     metrics = measure(held, evaluate)
-                    if run is not None and ranks.main:
-                        write_json(run / "metrics.json", {"step": step, **metrics})
-                    if better := improved(config.best, metrics, best):
-                        best, (weights, _) = better, held.state(optimizer)
-                        if run is not None and ranks.main:
-                            checkpoint.save_best(run, step, weights, best)
-                if evaluating or step == 1 or _due(step, config.log_every, last):
+                    if place is not None and ranks.main:
+                        write_json(place / "metrics.json", {"step": step, **metrics})
+                    if better := improved(run.best, metrics, best):
+                        best = better
+                        if place is not None:
+                            checkpoint.save_best(place, step, held, best)
+                if evaluating or step == 1 or _due(step, run.log_every, last):
                     speed = (step - since[0]) * samples_per_step / (seconds - since[1])
-                    row |= {"samples_per_s": speed, **(metrics if evaluating else {})}
+                    row |= {"samples_per_s": speed, **use.row(speed / config.batch_size)}
+                    row |= metrics if evaluating else {}
                     log.add({"step": step, **row})
                     since = (step, seconds)
                 log.advance()
                 if stopping:
                     raise KeyboardInterrupt
-                if _due(step, config.save_every, last):
+                if _due(step, run.save_every, last):
                     save()
     except KeyboardInterrupt:
         if interrupts.hard:  # in the middle of a step
             raise
         save()
-        where = f"; saved in {run}: the same command goes on from there" if run and step else ""
+        where = f"; saved in {place}: the same command goes on from there" if place and step else ""
         raise Interrupted(f"stopped after step {step} of {config.steps}{where}") from None
     finally:
         log.close()
-    with held.whole() as whole:
-        return Result(whole.eval(), log.rows, seconds, step, metrics)
+    return Result(held.plain.eval(), log.rows, seconds, step, metrics)
 
 
 def train_step(
@@ -148,6 +156,7 @@ def train_step(
     config: TrainConfig,
     step: int,
     interrupts: Interrupts,
+    use: Utilisation,
 ) -> dict[str, float]:
     """One optimiser step; its losses (mean over ranks and accumulated batches) and its lr.
 
@@ -161,7 +170,7 @@ def train_step(
     for left in reversed(range(config.accumulate)):
         batch = next(data)
         with held.accumulating(more=left > 0):
-            losses = held(batch)
+            losses = use.forward(partial(held, batch))
             total = torch.stack(list(losses.values())).sum()
             (total / config.accumulate).backward()
         parts.append(torch.stack([total, *losses.values()]).detach().float())
@@ -186,7 +195,7 @@ def measure(
     held: parallel.Model, evaluate: Callable[[nn.Module], dict[str, float]]
 ) -> dict[str, float]:
     """Evaluate the whole model; every rank gets rank 0's numbers."""
-    with held.whole() as model, torch.no_grad():
+    with held.evaluating() as model, torch.no_grad():
         metrics = dict(evaluate(model.eval()))
     held.plain.train()
     return held.ranks.from_main(metrics)
@@ -209,17 +218,14 @@ def evaluate_loss(
     count = min(len(dataset), limit or len(dataset)) // batch_size
     if not count:
         raise batches.BatchError(f"there are fewer than batch_size={batch_size} samples")
-    was_training = model.training
     sums: dict[str, torch.Tensor] = {}
-    model.eval()
-    with torch.no_grad():
+    with evaluating(model), torch.no_grad():
         for i in range(count):
             first = i * batch_size + ranks.rank * local
             batch = collate([dataset[row] for row in range(first, first + local)])
             losses = model(parallel.to_device(batch, ranks.device))
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.float() / count
-    model.train(was_training)
     means = ranks.mean(torch.stack(list(sums.values()))).tolist()
     return dict(zip(sums, means, strict=True))
 

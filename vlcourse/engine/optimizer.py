@@ -53,9 +53,7 @@ def improved(
     if not name:
         return None
     if name not in metrics:
-        raise TrainingError(
-            f"train.best={name} is none of this run's metrics: {', '.join(metrics)}"
-        )
+        raise TrainingError(f"run.best={name} is none of this run's metrics: {', '.join(metrics)}")
     sign = -1 if "loss" in name else 1
     if best is not None and sign * metrics[name] <= sign * best["value"]:
         return None

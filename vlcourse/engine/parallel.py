@@ -7,26 +7,26 @@ themselves: ``losses.gather_rows``.)
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.checkpoint import state_dict as dcp
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vlcourse import VlcourseError
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine import moments, sharding
+from vlcourse.engine.config import RunConfig
 from vlcourse.engine.optimizer import use_bf16
-from vlcourse.engine.recompute import blocks, recompute_blocks
-from vlcourse.weights.state import Tensors, aliases
+from vlcourse.engine.recompute import recompute_blocks
+from vlcourse.weights.state import Tensors, stream_weights, weights_of, write_weights
 
 
 class ParallelError(VlcourseError, RuntimeError):
@@ -92,14 +92,14 @@ def start(mode: str) -> Ranks:
     if mode == "none":
         if world > 1:
             raise ParallelError(
-                f"torchrun started {world} processes, but train.parallel is none, so each would "
-                "train its own copy: add train.parallel=ddp or train.parallel=fsdp"
+                f"torchrun started {world} processes, but run.parallel is none, so each would "
+                "train its own copy: add run.parallel=ddp or run.parallel=fsdp"
             )
         return Ranks(mode, device())
     if "RANK" not in os.environ:
         raise ParallelError(
-            f"train.parallel={mode} needs torchrun: start it as `torchrun --nproc-per-node 2 "
-            "-m vlcourse train …`, or run one process with train.parallel=none"
+            f"run.parallel={mode} needs torchrun: start it as `torchrun --nproc-per-node 2 "
+            "-m vlcourse train …`, or run one process with run.parallel=none"
         )
     where = device()
     if not dist.is_initialized():
@@ -135,46 +135,38 @@ def finish() -> None:
 class Model:
     """A model as this run's ranks hold it: plain, replicated (DDP) or sharded (FSDP2).
 
-    FSDP2 makes one unit of each child of every ``nn.ModuleList`` called ``blocks``, and one of what
-    is left. With bf16 the blocks' weights travel as bf16; gradients are summed in float32.
-
     Attributes:
         plain: the module itself (its parameters are sharded in place under FSDP2).
     """
 
-    def __init__(self, model: nn.Module, ranks: Ranks, config: TrainConfig) -> None:
-        self.plain, self.ranks = model.to(ranks.device), ranks
-        self.bf16 = use_bf16(config.precision, ranks.device)
-        self.aliases = aliases(model)
-        self._copy: nn.Module | None = None
-        self._scalars: frozenset[str] = frozenset()
-        if ranks.world > 1:  # every rank starts from rank 0's weights
-            for tensor in model.state_dict().values():
-                dist.broadcast(tensor, src=0)
-        if ranks.mode == "fsdp":
-            self._copy = copy.deepcopy(model).cpu()
-        if config.checkpointing:
-            recompute_blocks(model)
-        if config.compile and ranks.mode != "fsdp":
-            model.compile()
-        self.wrapped: nn.Module = model
+    def __init__(
+        self, model: nn.Module | Callable[[], nn.Module], ranks: Ranks, run: RunConfig
+    ) -> None:
+        """Take up a model, or build one: under FSDP2 a function's model is never whole anywhere."""
+        self.ranks = ranks
+        self.bf16 = use_bf16(run.precision, ranks.device)
+        sharded, tensor = ranks.mode == "fsdp", None
+        if isinstance(model, nn.Module):
+            self.plain = model.to(ranks.device)
+        elif sharded:
+            self.plain, tensor = sharding.build(model)
+        else:
+            self.plain = model().to(ranks.device)
+        if ranks.world > 1 and tensor is None:  # every rank starts from rank 0's weights
+            for own in self.plain.state_dict().values():
+                dist.broadcast(own, src=0)
+        if run.checkpointing:
+            recompute_blocks(self.plain)
+        if run.compile and not sharded:
+            self.plain.compile()
+        self.wrapped: nn.Module = self.plain
         if ranks.mode == "ddp":
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-            self.wrapped = DistributedDataParallel(model, ids, gradient_as_bucket_view=True)
-        elif ranks.mode == "fsdp":
-            self._shard(config.compile)
-
-    def _shard(self, compiled: bool) -> None:
-        mesh = dist.init_device_mesh(self.ranks.device.type, (self.ranks.world,))
-        self._scalars = _scalars_to_vectors(self.plain)
-        # Inputs stay as they are: position tables and masks must not be rounded to bf16.
-        half = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
-        policy = half if self.bf16 else MixedPrecisionPolicy()
-        for block in blocks(self.plain):
-            if compiled:
-                block.compile()
-            fully_shard(block, mesh=mesh, mp_policy=policy)
-        fully_shard(self.plain, mesh=mesh)
+            self.wrapped = DistributedDataParallel(self.plain, ids, gradient_as_bucket_view=True)
+        elif sharded:
+            sharding.shard(self.plain, ranks.device, self.bf16, run.compile)
+            if tensor is not None:
+                sharding.fill(self.plain, ranks.device, tensor)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The model's losses of a batch. The model gets the tensors, moved to its device."""
@@ -195,83 +187,73 @@ class Model:
         return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     @contextlib.contextmanager
-    def whole(self) -> Iterator[nn.Module]:
-        """A module whose every method works on this rank alone, for evaluation.
+    def evaluating(self) -> Iterator[nn.Module]:
+        """The module with every method usable, for evaluation. Every rank must call this.
 
-        Under FSDP2 this is a full copy with the gathered weights (wrappers hook only ``forward``),
-        so each rank needs room for one until it goes back to the CPU. Every rank must call this.
+        FSDP2 gathers a unit around its ``forward`` only. So what belongs to no block is gathered
+        here for the while, and each block in its own forward: a rank holds its shard, these, and
+        one block. All ranks must call the same blocks in the same order, or they wait for ever.
         """
-        if self._copy is None:
+        if not isinstance(self.plain, FSDPModule):
             yield self.plain
             return
-        options = dcp.StateDictOptions(full_state_dict=True)
-        weights: Any = dcp.get_model_state_dict(self.plain, options=options)
-        copied = self._copy.to(self.ranks.device)
-        copied.load_state_dict({name: self._out(name, t) for name, t in weights.items()})
+        self.plain.unshard()
         try:
-            yield copied
+            yield self.plain
         finally:
-            copied.cpu()
+            self.plain.reshard()
 
-    def state(self, optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, Tensors]]:
-        """Weights, and each parameter's optimiser state, under the plain model's names and shapes.
+    def save(self, folder: Path, optimizer: torch.optim.AdamW, whole: bool) -> None:
+        """Write weights and optimiser state into a folder. Every rank must call it.
 
-        The tensors lie on rank 0's CPU (12 bytes a parameter must fit there); the other ranks get
-        empty dicts, but every rank must call it. Nothing in them depends on the number of ranks.
+        One process and DDP write model.safetensors and train_state.pt; FSDP2 writes the folders
+        weights/ and moments/ (:mod:`vlcourse.engine.sharding`), and with ``whole`` also
+        model.safetensors.
         """
-        options = dcp.StateDictOptions(full_state_dict=True, cpu_offload=True)
-        weights: Any
-        state: Any
-        weights, state = dcp.get_state_dict(self.plain, optimizer, options=options)
-        moments = {
-            name: {key: self._out(name, t) for key, t in values.items()}
-            for name, values in state.get("state", {}).items()
-        }
-        kept = {n: self._out(n, t) for n, t in weights.items() if n not in self.aliases}
-        return kept, moments
+        if not isinstance(self.plain, FSDPModule):
+            if self.ranks.main:
+                write_weights(folder / "model.safetensors", weights_of(self.plain))
+                moments.write(folder / "train_state.pt", moments.of(self.plain, optimizer))
+            return
+        sharding.save(folder / "weights", weights_of(self.plain))
+        sharding.save(folder / "moments", moments.flat(moments.of(self.plain, optimizer)))
+        if whole:
+            self.export(folder / "model.safetensors")
 
-    def load(
-        self, optimizer: torch.optim.Optimizer, weights: Tensors, moments: dict[str, Tensors]
-    ) -> None:
-        """Take up what :meth:`state` gave, whatever the number of ranks was then; strict."""
-        filled = weights | {alias: weights[name] for alias, name in self.aliases.items()}
-        targets = self.plain.state_dict()
-        self.plain.load_state_dict(
-            {n: _placed_like(targets.get(n), self._in(n, t)) for n, t in filled.items()}
-        )
-        names = {parameter: name for name, parameter in self.plain.named_parameters()}
-        groups = [
-            group | {"params": [names[p] for p in group["params"]]}
-            for group in optimizer.param_groups
-        ]
-        state = {n: {k: self._in(n, t, k) for k, t in v.items()} for n, v in moments.items()}
-        dcp.set_optimizer_state_dict(
-            self.plain,
-            optimizer,
-            {"state": state, "param_groups": groups},  # type: ignore[dict-item]
-            options=dcp.StateDictOptions(full_state_dict=True),
-        )
+    def export(self, path: Path, about: dict[str, str] | None = None) -> None:
+        """Write the whole weights into one file, on rank 0. Every rank must call it.
 
-    def _out(self, name: str, tensor: Tensor) -> Tensor:
-        return tensor.reshape(()) if name in self._scalars else tensor
+        Under FSDP2 the tensors are gathered and written one by one.
+        """
+        weights = weights_of(self.plain)
+        if not isinstance(self.plain, FSDPModule):
+            if self.ranks.main:
+                write_weights(path, weights, about)
+            return
 
-    def _in(self, name: str, tensor: Tensor, key: str = "") -> Tensor:
-        return tensor.reshape(1) if name in self._scalars and key != "step" else tensor
+        def gathered(name: str) -> Tensor:
+            tensor = weights[name]
+            return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
+        if self.ranks.main:
+            stream_weights(path, weights, gathered, about)
+        else:
+            for name in weights:
+                gathered(name)
 
-def _placed_like(target: Tensor | None, tensor: Tensor) -> Tensor:
-    """A whole tensor, cut over the ranks as its target is."""
-    if isinstance(target, DTensor):
-        return distribute_tensor(tensor, target.device_mesh, target.placements)
-    return tensor
+    def load(self, folder: Path, optimizer: torch.optim.AdamW) -> None:
+        """Take up what :meth:`save` wrote, whatever the number of ranks and the mode were; strict.
 
-
-def _scalars_to_vectors(model: nn.Module) -> frozenset[str]:
-    """FSDP2 cannot shard a 0-d parameter, so it becomes (1,) for the run; names of those."""
-    names = {name for name, p in model.named_parameters() if p.ndim == 0}
-    for name in names:
-        path, _, leaf = name.rpartition(".")
-        scalar = model.get_parameter(name)
-        vector = nn.Parameter(scalar.detach().reshape(1), requires_grad=scalar.requires_grad)
-        setattr(model.get_submodule(path), leaf, vector)
-    return frozenset(names)
+        Raises:
+            CheckpointError: for a damaged checkpoint, or one of another model. The weights may
+                have changed by then: load another one, or give up.
+        """
+        own = moments.of(self.plain, optimizer)
+        parts = (folder / "weights").is_dir()
+        with torch.no_grad():
+            sharding.load(folder / "weights" if parts else folder, weights_of(self.plain))
+            if parts:
+                sharding.load(folder / "moments", moments.flat(own))
+            else:
+                moments.read(folder / "train_state.pt", own)
+        moments.give(self.plain, optimizer, own)

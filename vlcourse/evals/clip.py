@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch.nn import functional as F
 
 from vlcourse.data import world
 from vlcourse.data.collate.pictures import normalise, resize
+from vlcourse.data.sources.columns import check_templates
 from vlcourse.evals import metrics
+from vlcourse.layers.frozen import evaluating
 from vlcourse.models.clip import CLIP
 from vlcourse.tokenizers.byte_bpe import ByteBPE
 
@@ -59,7 +62,11 @@ def classifier(
 
     Returns:
         (C, embed) unit vectors; a picture's class is the largest dot product.
+
+    Raises:
+        SourceError: a template that is never filled, and makes all classes equal.
     """
+    templates = check_templates(templates)
     prompts = [template.format(name) for name in names for template in templates]
     embeddings = embed_texts(model, tokenizer, prompts)  # (C·T, D)
     mean = embeddings.view(len(names), len(templates), -1).mean(dim=1)  # (C, D)
@@ -80,20 +87,18 @@ def clip_world_details(
         ``seen`` and ``heldout`` (one-object pictures among all 48 classes), ``text_to_image`` and
         ``image_to_text`` (the own one of ``pairs`` two-object captions and pictures comes first).
     """
-    was_training = model.training
-    model.eval()
-    size = model.config.image.image_size
-    weights = classifier(model, tokenizer, world_class_names(), world.TEMPLATES)
     details = {}
-    for name, split in (("seen", "test"), ("heldout", "heldout")):
-        images, labels = world.single_object_set(split, per_split, size)
-        predicted = (embed_images(model, images) @ weights.T).argmax(dim=-1)
-        details[name] = (predicted == labels).float()
-    images, captions = world.two_object_set(pairs, size, seed=0)
-    similarity = embed_texts(model, tokenizer, captions) @ embed_images(model, images).T
-    details["text_to_image"] = (metrics.ranks(similarity) == 0).float()
-    details["image_to_text"] = (metrics.ranks(similarity.T) == 0).float()
-    model.train(was_training)
+    with evaluating(model):
+        size = model.config.image.image_size
+        weights = classifier(model, tokenizer, world_class_names(), world.TEMPLATES)
+        for name, split in (("seen", "test"), ("heldout", "heldout")):
+            images, labels = world.single_object_set(split, per_split, size)
+            predicted = (embed_images(model, images) @ weights.T).argmax(dim=-1)
+            details[name] = (predicted == labels).float()
+        images, captions = world.two_object_set(pairs, size, seed=0)
+        similarity = embed_texts(model, tokenizer, captions) @ embed_images(model, images).T
+        details["text_to_image"] = (metrics.ranks(similarity) == 0).float()
+        details["image_to_text"] = (metrics.ranks(similarity.T) == 0).float()
     return details
 
 
@@ -116,17 +121,15 @@ def labelled_details(
     model: CLIP, tokenizer: ByteBPE, dataset: Any, templates: Sequence[str]
 ) -> Tensor:
     """Right (1) or wrong (0) for each sample of a labelled dataset, by prompts: float (N,)."""
-    was_training = model.training
-    model.eval()
-    weights = classifier(model, tokenizer, dataset.classes, templates)
-    size, hits = model.config.image.image_size, []
-    for start in range(0, len(dataset), 256):
-        samples = dataset.__getitems__(range(start, min(start + 256, len(dataset))))
-        images = torch.stack([resize(sample["image"], size) for sample in samples])
-        labels = torch.tensor([sample["label"] for sample in samples])
-        predicted = (embed_images(model, images) @ weights.T).argmax(dim=-1)
-        hits.append((predicted == labels).float())
-    model.train(was_training)
+    with evaluating(model):
+        weights = classifier(model, tokenizer, dataset.classes, templates)
+        size, hits = model.config.image.image_size, []
+        for start in range(0, len(dataset), 256):
+            samples = dataset.__getitems__(range(start, min(start + 256, len(dataset))))
+            images = torch.stack([resize(sample["image"], size) for sample in samples])
+            labels = torch.tensor([sample["label"] for sample in samples])
+            predicted = (embed_images(model, images) @ weights.T).argmax(dim=-1)
+            hits.append((predicted == labels).float())
     return torch.cat(hits)
 
 
@@ -140,20 +143,29 @@ def clip_labelled(
 def clip_pairs(
     model: CLIP, tokenizer: ByteBPE, dataset: Any, limit: int = 1000
 ) -> dict[str, float]:
-    """Retrieval among the first ``limit`` pairs of a captioned dataset: recall@1 both ways."""
-    was_training = model.training
-    model.eval()
-    size, pictures, captions = model.config.image.image_size, [], []
-    for start in range(0, min(limit, len(dataset)), 256):
-        rows = range(start, min(start + 256, limit, len(dataset)))
-        samples = [dataset[row] for row in rows]
-        images = torch.stack([resize(sample["image"], size) for sample in samples])
-        pictures.append(embed_images(model, images))
-        captions += [str(sample["caption"]) for sample in samples]
-    texts = embed_texts(model, tokenizer, captions, truncate=True)
-    similarity = texts @ torch.cat(pictures).T
-    model.train(was_training)
+    """Retrieval among the first ``limit`` pairs of a captioned dataset: recall@1 both ways.
+
+    A picture that comes with several captions (Flickr8k has a row for each of five) is there once,
+    and each of its captions is right for it; so is one caption for all the pictures that have it.
+    """
+    size, pixels = model.config.image.image_size, []
+    captions: dict[str, int] = {}  # → its row
+    pictures: dict[bytes, int] = {}  # → its column
+    pairs = []
+    with evaluating(model):
+        for row in range(min(limit, len(dataset))):
+            sample = dataset[row]
+            key = sample["image"].numpy().tobytes() + repr(sample["image"].shape).encode()
+            key = hashlib.sha256(key).digest()
+            if key not in pictures:
+                pixels.append(resize(sample["image"], size))
+            column = pictures.setdefault(key, len(pictures))
+            pairs.append((captions.setdefault(str(sample["caption"]), len(captions)), column))
+        texts = embed_texts(model, tokenizer, list(captions), truncate=True)
+        similarity = texts @ embed_images(model, torch.stack(pixels)).T
+    right = torch.zeros_like(similarity, dtype=torch.bool)
+    right[tuple(zip(*pairs, strict=True))] = True
     return {
-        "text_to_image": float((metrics.ranks(similarity) == 0).float().mean()),
-        "image_to_text": float((metrics.ranks(similarity.T) == 0).float().mean()),
+        "text_to_image": metrics.recall_at_k(similarity, 1, right),
+        "image_to_text": metrics.recall_at_k(similarity.T, 1, right.T),
     }

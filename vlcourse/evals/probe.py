@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.data.world.words import Array
+from vlcourse.layers.frozen import evaluating
 from vlcourse.models.clip import CLIP
 
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)  # tried values of C, inverse regularisation
@@ -42,14 +43,12 @@ def features(model: CLIP, images: Tensor, batch_size: int = 256) -> Tensor:
     The modified ResNet has no projection of its own: its attention pooling is one, and its output
     is taken (Radford et al. 2021, section 3.2 and appendix A.3).
     """
-    was_training, device = model.training, model.log_scale.device
-    model.eval()
-    size = model.config.image.image_size
-    parts = [
-        model.image(normalise(resize(chunk, size).to(device)))[0].float().cpu()
-        for chunk in images.split(batch_size)
-    ]
-    model.train(was_training)
+    device, size = model.log_scale.device, model.config.image.image_size
+    with evaluating(model):
+        parts = [
+            model.image(normalise(resize(chunk, size).to(device)))[0].float().cpu()
+            for chunk in images.split(batch_size)
+        ]
     return torch.cat(parts)
 
 

@@ -14,6 +14,7 @@ from vlcourse.data.corpus.describe import describe
 from vlcourse.data.corpus.lessons import Part
 from vlcourse.data.world.questions import QUESTION_KINDS, Question
 from vlcourse.data.world.scene import Scene
+from vlcourse.layers.frozen import evaluating
 
 TextBatches = Callable[[Sequence[dict[str, Any]]], dict[str, Any]]
 
@@ -59,18 +60,16 @@ def answers_right(
         texts: parts, each with whether it is to be written.
         batch_size: texts at a time.
     """
-    was_training = model.training
-    model.eval()
     device = next(model.parameters()).device
     right = []
-    for start in range(0, len(texts), batch_size):
-        chunk = texts[start : start + batch_size]
-        batch = collate([{"id": str(i), "parts": parts} for i, parts in enumerate(chunk)])
-        on_device = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
-        predicted = logits(model, on_device).argmax(dim=-1)
-        targets = on_device["targets"]
-        right.append(((predicted == targets) | (targets == IGNORED)).all(dim=1).cpu())
-    model.train(was_training)
+    with evaluating(model):
+        for start in range(0, len(texts), batch_size):
+            chunk = texts[start : start + batch_size]
+            batch = collate([{"id": str(i), "parts": parts} for i, parts in enumerate(chunk)])
+            on_device = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
+            predicted = logits(model, on_device).argmax(dim=-1)
+            targets = on_device["targets"]
+            right.append(((predicted == targets) | (targets == IGNORED)).all(dim=1).cpu())
     return torch.cat(right)
 
 

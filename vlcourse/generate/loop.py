@@ -7,8 +7,8 @@ tokens and returns the logits of the next one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from vlcourse.generate.beam import beam_search
 from vlcourse.generate.sampling import draw, repetition, top_k_filter, top_p_filter
 from vlcourse.generate.steps import Decoder, Ends, Options, Steps, Tokenizer
 from vlcourse.layers.cache import Started as Started
+from vlcourse.layers.frozen import evaluating
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def search(
     if mask is not None and tokens is not None and mask.shape != tokens.shape:
         raise ValueError(f"the mask {tuple(mask.shape)} does not fit tokens {tuple(tokens.shape)}")
     ends = Ends(options, tokenizer)
-    with _evaluating(model), torch.inference_mode():
+    mode = evaluating(model) if isinstance(model, nn.Module) else nullcontext()
+    with mode, torch.inference_mode():
         steps = Steps(model, tokens, mask, options.max_new_tokens, use_cache, conditions)
         if options.beams > 1:
             written, lengths, scores = beam_search(steps, options, ends)
@@ -187,20 +189,6 @@ def _uniform(rows: int, length: int, generator: torch.Generator | None) -> Tenso
     return torch.stack(
         [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     )
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Eval mode; afterwards each part is in the mode it was in (frozen parts stay in theirs)."""
-    parts = model.modules() if isinstance(model, nn.Module) else ()
-    training = [part for part in parts if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
 
 
 def left_pad(

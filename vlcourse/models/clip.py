@@ -175,7 +175,7 @@ class CLIP(nn.Module):
             self.image_projection = nn.Identity()  # the attention pooling projects
         self.text = TextTower(config.text)
         self.text_projection = nn.Linear(self.text.width, config.embed, bias=False)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / 0.07)]))
         nn.init.normal_(self.text_projection.weight, std=self.text.width**-0.5)
 
     def encode_image(self, pixels: Tensor) -> Tensor:

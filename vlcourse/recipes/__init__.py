@@ -32,10 +32,11 @@ def train_recipe(
         save: False writes nothing at all.
     """
     torch.manual_seed(recipe.train.seed)  # the initial weights
-    model = parts.started(recipe, RECIPES)
+    # A function, so that FSDP can build it shard by shard; parts come from whole models.
+    model = parts.started(recipe, RECIPES) if recipe.parts else recipe.build_model
     dataset = recipe.build_data("train")
     run = (out or paths.runs_dir() / recipe.name) if save else None
     return fit(
-        model, dataset, recipe.collate(train=True), recipe.train,
-        evaluate=recipe.evaluator(), out=run, resume=resume, run_config=asdict(recipe),
+        model, dataset, recipe.collate(train=True), recipe.train, recipe.run,
+        evaluate=recipe.evaluator(), out=run, resume=resume, settings=asdict(recipe),
     )  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from vlcourse import tokenizers
 from vlcourse.data import sources, world
 from vlcourse.data.collate.pictures import Collate
-from vlcourse.engine.config import TrainConfig
+from vlcourse.data.sources.columns import check_templates
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import clip as clip_evals
 from vlcourse.models.clip import CLIPConfig, TextConfig
 from vlcourse.models.resnet import ResNetConfig
@@ -30,6 +31,10 @@ class PairData:
 
     source: str = "world"
     """"world"; a local path; a folder's name to be looked for in the data folders; or a hub id."""
+    image: str | None = None
+    """The column of pictures or of their paths; none: found by its name."""
+    caption: str | None = None
+    """The column of captions; none: found by its name."""
     n_train: int = 0
     """Training samples; 0 takes all of a real source."""
     objects: tuple[int, int] = (1, 4)
@@ -42,6 +47,9 @@ class PairData:
     """Most tokens of a caption; longer ones are cut."""
     augment: str = "none"
     """none, crop, crop+flip or random-square; never flip where captions say left and right."""
+
+    def __post_init__(self) -> None:
+        check_templates(self.templates)
 
     def make_tokenizer(self, config: Any) -> tokenizers.ByteBPE:
         """The tokenizer that the text tower was built for.
@@ -71,8 +79,9 @@ class PairData:
         limit = self.n_train if split == "train" else 0
         source = find_source(self.source)
         return sources.open_source(
-            source, split=split, template=self.templates, limit=limit or None
-        )
+            source, split=split, image=self.image, caption=self.caption,
+            template=self.templates, limit=limit or None,
+        )  # fmt: skip
 
     def collate(self, config: Any, train: bool) -> Collate:
         """Samples → batch; augmented only for training."""
@@ -124,14 +133,17 @@ def paper_recipe(name: str, shape: str, lr: float, epochs: int, start: str) -> R
     train = TrainConfig(
         steps=epochs * PAPER_PAIRS // PAPER_BATCH, batch_size=PAPER_BATCH, lr=lr, warmup=2000,
         weight_decay=0.2, beta1=0.9, beta2=0.98 if vit else 0.999, eps=1e-6 if vit else 1e-8,
-        clip_norm=0.0, precision="bf16", checkpointing=True, parallel="ddp",
-        eval_every=PAPER_PAIRS // PAPER_BATCH, save_every=1000, log_every=100, workers=8,
+        clip_norm=0.0,
+    )  # fmt: skip
+    run = RunConfig(
+        precision="bf16", checkpointing=True, parallel="ddp", workers=8,
+        eval_every=PAPER_PAIRS // PAPER_BATCH, save_every=1000, log_every=100,
     )  # fmt: skip
     data = PairData(source="wit", tokenizer="clip", context=77, augment="random-square")
     epoch = f"{epochs} epochs" if epochs > 1 else f"one more epoch after {start}"
     doc = f"CLIP {shape} as in the paper: {epoch} of 400 M pairs; yours with data.source=…"
     parts = (Part("", start),) if start else ()
-    return Recipe(name, doc, CLIPConfig.preset(shape), data, train, parts)
+    return Recipe(name, doc, CLIPConfig.preset(shape), data, train, run, parts)
 
 
 RECIPES: tuple[Recipe, ...] = (
@@ -140,14 +152,16 @@ RECIPES: tuple[Recipe, ...] = (
         doc="CLIP on the toy world, to the end: the weights that ship with the course.",
         model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
         data=PairData(),
-        train=TrainConfig(steps=2500, batch_size=128, lr=2e-3, eval_every=500),
+        train=TrainConfig(steps=2500, batch_size=128, lr=2e-3),
+        run=RunConfig(eval_every=500),
     ),
     Recipe(
         name="clip-toy-vit",
         doc="The same with a Vision Transformer tower, which needs many more steps for shapes.",
         model=CLIPConfig(embed=128, image=TOY_VIT, text=TOY_TEXT),
         data=PairData(),
-        train=TrainConfig(steps=2500, batch_size=128, lr=1.5e-3, eval_every=500),
+        train=TrainConfig(steps=2500, batch_size=128, lr=1.5e-3),
+        run=RunConfig(eval_every=500),
     ),
     Recipe(
         name="clip-live",
@@ -161,7 +175,8 @@ RECIPES: tuple[Recipe, ...] = (
         doc="CLIP on 10,000 CIFAR-10 photos with template captions.",
         model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
         data=PairData(source="cifar10", augment="crop+flip"),
-        train=TrainConfig(steps=2500, batch_size=128, lr=2e-3, eval_every=500),
+        train=TrainConfig(steps=2500, batch_size=128, lr=2e-3),
+        run=RunConfig(eval_every=500),
     ),
     *(paper_recipe(*run) for run in PAPER_RUNS),
 )

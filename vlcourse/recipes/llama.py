@@ -12,7 +12,7 @@ from vlcourse.data.collate.text import PrefixCollate, TextCollate
 from vlcourse.data.corpus import NO_LESSONS, Corpus
 from vlcourse.data.sources.documents import Documents
 from vlcourse.engine import evaluate_loss, parallel
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import reading
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
@@ -167,12 +167,14 @@ def llama_recipe(name: str, shape: str, lr: float, tokens: float) -> Recipe:
     train = TrainConfig(
         steps=round(tokens / (LLAMA_BATCH * LLAMA_CONTEXT)), batch_size=LLAMA_BATCH, lr=lr,
         warmup=2000, min_lr=0.1, weight_decay=0.1, beta1=0.9, beta2=0.95, clip_norm=1.0,
-        precision="bf16", checkpointing=True, parallel="fsdp", save_every=1000, log_every=10,
-        eval_every=1000, workers=1,
+    )  # fmt: skip
+    run = RunConfig(
+        precision="bf16", checkpointing=True, parallel="fsdp", workers=1,
+        eval_every=1000, save_every=1000, log_every=10,
     )  # fmt: skip
     data = DocumentData(context=LLAMA_CONTEXT)
     doc = f"LLaMA {shape} as in the paper: {tokens / 1e12:.1f} T tokens; yours with data.source=…"
-    return Recipe(name, doc, LLaMAConfig.preset(shape), data, train)
+    return Recipe(name, doc, LLaMAConfig.preset(shape), data, train, run)
 
 
 TOY_LLAMA = LLaMAConfig(vocab_size=TOY_WORDS, width=64, layers=3, heads=4, hidden=176, context=512)
@@ -181,9 +183,8 @@ TOY_LLAMA = LLaMAConfig(vocab_size=TOY_WORDS, width=64, layers=3, heads=4, hidde
 # was found by going on to the next as soon as the training loss or new lists showed that the last
 # was learned.
 READER_DATA = CorpusData(mixture=(80, 10, 4, 6), brief=70, focused=30)
-READER_TRAIN = TrainConfig(
-    batch_size=64, lr=1.8e-3, warmup=50, min_lr=0.1, weight_decay=0.3, eval_every=200
-)
+READER_TRAIN = TrainConfig(batch_size=64, lr=1.8e-3, warmup=50, min_lr=0.1, weight_decay=0.3)
+READER_RUN = RunConfig(eval_every=200)
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
@@ -192,6 +193,7 @@ RECIPES: tuple[Recipe, ...] = (
         model=TOY_LLAMA,
         data=replace(READER_DATA, recall=(19_200, 19_200, 25_600, 20_480, 30_720)),
         train=replace(READER_TRAIN, steps=5600),
+        run=READER_RUN,
     ),
     Recipe(
         name="seq2seq-toy",
@@ -213,6 +215,7 @@ RECIPES: tuple[Recipe, ...] = (
             recall=(12_800, 20_480, 17_920, 64_000, 15_360),
         ),
         train=replace(READER_TRAIN, steps=4000),
+        run=READER_RUN,
     ),
     Recipe(
         name="llm-live",

@@ -6,6 +6,7 @@ here asks which of them it has.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from vlcourse import VlcourseError, paths
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 
 Measure = Callable[[nn.Module], dict[str, float]]
 
@@ -80,6 +81,8 @@ class Recipe:
     """The data, of the kind that the model reads."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training."""
+    run: RunConfig = field(default_factory=RunConfig)
+    """Where and how it is carried out."""
     parts: tuple[Part, ...] = ()
     """Pieces with weights from elsewhere, each as MODULE:SOURCE or MODULE:SOURCE:true if it is
     frozen; MODULE is empty for the whole model."""
@@ -116,10 +119,15 @@ def merged(*tables: Iterable[Recipe]) -> dict[str, Recipe]:
 
 
 def find_source(source: str) -> str:
-    """A local path or hub id as it is; a plain name as the folder that the data folders have."""
-    if "/" in source or "." in source:
+    """A local path or hub id as it is; a plain name as the folder that the data folders have.
+
+    A folder of that name here is taken where they have none.
+    """
+    if "/" in source or "." in source or len(source) > 255:  # no name of a file is longer
         return source
     if not (found := paths.find_data(source)):
+        if os.path.isdir(source):
+            return source
         looked = ", ".join(str(folder) for folder in paths.data_folders())
         raise RecipeError(
             f"data.source={source}: this folder is in none of "

@@ -23,7 +23,7 @@ HF_BUFFERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.pos
 def hf_table() -> list[Rule]:
     """transformers' names. "pre_layrnorm" is their spelling."""
     rules = [
-        Rule("log_scale", "logit_scale"),
+        Rule("log_scale", "logit_scale", "scalar"),
         Rule("image.class_token", "vision_model.embeddings.class_embedding"),
         Rule("image.patch.weight", "vision_model.embeddings.patch_embedding.weight"),
         Rule("image.positions", "vision_model.embeddings.position_embedding.weight"),
@@ -51,7 +51,7 @@ def hf_table() -> list[Rule]:
 def openai_table(config: CLIPConfig, text: str = "") -> list[Rule]:
     """OpenAI's names; ``text`` is what stands before the text tower's ("text." in open_clip)."""
     rules = [
-        Rule("log_scale", "logit_scale"),
+        Rule("log_scale", "logit_scale", "scalar"),
         Rule("text.token.weight", f"{text}token_embedding.weight"),
         Rule("text.positions", f"{text}positional_embedding"),
         Rule("text.norm_final.*", f"{text}ln_final.*"),

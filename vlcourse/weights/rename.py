@@ -33,10 +33,10 @@ class Rule:
     """Our name; for "rows" with the parts in braces, as in ``*.attention.{q,k,v}.weight``."""
     theirs: str
     """Their name."""
-    op: Literal["same", "transpose", "rows", "halves"] = "same"
-    """same; transpose: theirs is ours turned; rows: theirs is our parts one under the other;
-    halves: the rows of each head in another order, because we rotate the channels (2j, 2j + 1) by
-    their position and they rotate (j, j + half a head)."""
+    op: Literal["same", "transpose", "rows", "halves", "scalar"] = "same"
+    """same; transpose: theirs is ours turned; scalar: theirs is () and ours (1,); rows: theirs is
+    our parts one under the other; halves: the rows of each head in another order, because we rotate
+    the channels (2j, 2j + 1) by their position and they rotate (j, j + half a head)."""
     head: int = 0
     """For "halves": rows of one head."""
 
@@ -56,6 +56,8 @@ class Entry:
         whole = parts[0]
         if self.rule.op == "transpose":
             whole = whole.T
+        elif self.rule.op == "scalar":
+            whole = whole.reshape(())
         elif self.rule.op == "halves":  # (heads · pairs · 2, …) → (heads · 2 · pairs, …)
             pairs = self.rule.head // 2
             whole = whole.unflatten(0, (-1, pairs, 2)).transpose(1, 2).flatten(0, 2)
@@ -67,6 +69,8 @@ class Entry:
             return whole.split(list(rows))
         if self.rule.op == "transpose":
             return [whole.T]
+        if self.rule.op == "scalar":
+            return [whole.reshape(1)]
         if self.rule.op == "halves":  # (heads · 2 · pairs, …) → (heads · pairs · 2, …)
             pairs = self.rule.head // 2
             return [whole.unflatten(0, (-1, 2, pairs)).transpose(1, 2).flatten(0, 2)]
@@ -76,6 +80,8 @@ class Entry:
         """The shape of their tensor, from those of ours."""
         if self.rule.op == "rows":
             return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        if self.rule.op == "scalar":
+            return ()
         return shapes[0][::-1] if self.rule.op == "transpose" else shapes[0]
 
 

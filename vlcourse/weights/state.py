@@ -1,17 +1,30 @@
-"""State dicts of plain models: what is shared by construction is stored once."""
+"""Weights as names and tensors, and the files of them: what is shared is stored once."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from vlcourse import VlcourseError
 from vlcourse.files import flush
 
 Tensors = dict[str, Tensor]
+
+# How the header of a safetensors file calls a type.
+_TYPES = {
+    torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.float64: "F64",
+    torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL",
+}  # fmt: skip
+
+
+class CheckpointError(VlcourseError, RuntimeError):
+    """A checkpoint that cannot be used, or a run folder that belongs to another run."""
 
 
 def write_weights(path: Path, weights: Tensors, metadata: dict[str, str] | None = None) -> None:
@@ -22,6 +35,65 @@ def write_weights(path: Path, weights: Tensors, metadata: dict[str, str] | None 
     temporary.chmod(0o644)  # safetensors closes its files to others
     flush(temporary)
     os.replace(temporary, path)
+
+
+def stream_weights(
+    path: Path,
+    like: Mapping[str, Tensor],
+    tensor: Callable[[str], Tensor],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write a safetensors file of which one tensor at a time is in memory.
+
+    The format: the header's length (8 bytes), the header (JSON: type, shape, place), the numbers.
+
+    Args:
+        path: the file.
+        like: tensors of the same types and shapes, which may lie anywhere.
+        tensor: gives the tensor of a name; asked in the order of ``like``.
+        metadata: texts to keep in the file.
+    """
+    header: dict[str, object] = {"__metadata__": {"format": "pt", **(metadata or {})}}
+    end = 0
+    for name, t in like.items():
+        begin, end = end, end + t.numel() * t.element_size()
+        place = {"data_offsets": [begin, end], "shape": list(t.shape), "dtype": _TYPES[t.dtype]}
+        header[name] = place
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    with temporary.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in like:
+            numbers = tensor(name).detach().cpu().contiguous().reshape(-1)
+            file.write(numbers.view(torch.uint8).numpy().data)
+    flush(temporary)
+    os.replace(temporary, path)
+
+
+def check_fit(what: str, given: Mapping[str, torch.Size], wanted: Mapping[str, torch.Size]) -> None:
+    """Refuse names or shapes that are not the wanted ones; a vector of one may be a scalar.
+
+    Args:
+        what: what does not fit what, as the beginning of the sentence.
+        given, wanted: shapes by name.
+
+    Raises:
+        CheckpointError: which names the first few of each kind.
+    """
+    shapes = {"missing": wanted.keys() - given.keys(), "unknown": given.keys() - wanted.keys()}
+    shapes["of another shape"] = {
+        f"{name} ({tuple(given[name])} instead of {tuple(wanted[name])})"
+        for name in given.keys() & wanted.keys()
+        if (tuple(given[name]) or (1,)) != (tuple(wanted[name]) or (1,))
+    }
+    found = [
+        f"{kind}: {', '.join(sorted(names)[:3])}{' …' if len(names) > 3 else ''}"
+        for kind, names in shapes.items()
+        if names
+    ]
+    if found:
+        raise CheckpointError(f"{what}: {'; '.join(found)}")
 
 
 def weights_of(model: nn.Module) -> Tensors:

@@ -87,3 +87,35 @@ def test_flip_happens_about_half_the_time():
 def test_unknown_augmentation_is_refused():
     with pytest.raises(ValueError, match="'rotate' is not one of none, crop, crop"):
         pictures.Collate(TOKENIZER, augment="rotate")
+
+
+def test_a_long_picture_is_cropped_before_it_is_resized():
+    # 1 × 20,000 pixels, resized by the short side to 224, would be 1.0 billion numbers a channel.
+    strip = (torch.arange(20_000) % 250).to(torch.uint8).expand(3, 1, -1)
+    seen: list[tuple[int, ...]] = []
+    real = pictures.TF.resize
+
+    def watched(image: torch.Tensor, *args, **kwargs):
+        seen.append(tuple(image.shape))
+        return real(image, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures.TF, "resize", watched)
+        middle = pictures.resize(strip, 224)
+        generator = torch.Generator().manual_seed(0)
+        places = {
+            int(pictures.random_square(image, 8, generator).float().mean())
+            for image in [strip, strip.mT] * 100
+        }
+    assert set(seen) == {(3, 1, 1)}
+    assert middle.shape == (3, 224, 224) and set(middle.unique().tolist()) <= {249, 0}
+    assert len(places) > 100 and max(places) - min(places) > 200  # all along the strip
+
+
+@pytest.mark.parametrize("shape", [(40, 300), (300, 40), (33, 100)])
+def test_ordinary_long_pictures_are_resized_as_before(shape: tuple[int, int]):
+    image = sample(1, shape)["image"]
+    whole = pictures.TF.resize(
+        image, [32], interpolation=pictures.TF.InterpolationMode.BICUBIC, antialias=True
+    )
+    assert torch.equal(pictures.resize(image, 32), pictures.TF.center_crop(whole, [32, 32]))

@@ -8,17 +8,10 @@ from collections import Counter
 import pytest
 import torch
 
-from vlcourse.engine.batches import Batches
-from vlcourse.data.corpus import corpus
-from vlcourse.data.corpus import describe
-from vlcourse.data.world import facts
-from vlcourse.data.world import questions
-from vlcourse.data.world import scene
-from vlcourse.data.world import words
-from vlcourse.data.corpus import tellings
 from vlcourse.data.collate import text
-from vlcourse.data.corpus import DOCUMENT_KINDS
-from vlcourse.data.corpus import Corpus
+from vlcourse.data.corpus import DOCUMENT_KINDS, Corpus, corpus, describe, tellings
+from vlcourse.data.world import facts, questions, scene, words
+from vlcourse.engine.batches import Batches
 from vlcourse.tokenizers.sentence_bpe import FastSentenceBPE
 from vlcourse.tokenizers.sentence_training import train_sentence_bpe
 

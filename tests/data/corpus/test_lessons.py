@@ -6,12 +6,10 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from vlcourse.engine.batches import Batches
-from vlcourse.data.world import facts
-from vlcourse.data.corpus import lessons
-from vlcourse.data.world import scene
+from vlcourse.data.corpus import Corpus, lessons
+from vlcourse.data.world import facts, scene
 from vlcourse.data.world import words as world_words
-from vlcourse.data.corpus import Corpus
+from vlcourse.engine.batches import Batches
 
 
 def test_a_curriculum_teaches_one_lesson_after_the_other():

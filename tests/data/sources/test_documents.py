@@ -20,15 +20,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from vlcourse.engine.batches import StreamBatches
+from vlcourse.data.collate.text import TextCollate
 from vlcourse.data.sources import text_files
 from vlcourse.data.sources.decode import SourceError
 from vlcourse.data.sources.documents import Documents
-from vlcourse.data.collate.text import TextCollate
+from vlcourse.engine.batches import StreamBatches
 from vlcourse.tokenizers.sentence_bpe import FastSentenceBPE
-from vlcourse.tokenizers.sentence_training import MARK
-from vlcourse.tokenizers.sentence_training import SPECIAL
-from vlcourse.tokenizers.sentence_training import Piece
+from vlcourse.tokenizers.sentence_training import MARK, SPECIAL, Piece
 
 TOKENIZER = FastSentenceBPE([*SPECIAL, Piece(MARK, 0.0, "normal")])  # spaces, and a text's bytes
 BOS, EOS = TOKENIZER.bos, TOKENIZER.eos

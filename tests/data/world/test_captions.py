@@ -10,13 +10,7 @@ import pytest
 import torch
 
 from vlcourse.data import world
-from vlcourse.data.world import Comparison
-from vlcourse.data.world import Count
-from vlcourse.data.world import HasObject
-from vlcourse.data.world import Relation
-from vlcourse.data.world import Scene
-from vlcourse.data.world import Thing
-from vlcourse.data.world import World
+from vlcourse.data.world import Comparison, Count, HasObject, Relation, Scene, Thing, World
 
 SPLITS = ("train", "test", "heldout", "shifted")
 

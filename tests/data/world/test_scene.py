@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from vlcourse.data.world import words
 from vlcourse.data import world
-from vlcourse.data.world.arrays import MARGIN
-from vlcourse.data.world.arrays import sample_arrays
-from vlcourse.data.world.words import hash64
-from vlcourse.data.world.words import hash_int
-from vlcourse.data.world.words import in_split
-from vlcourse.data.world import Object
-from vlcourse.data.world import Scene
-from vlcourse.data.world import World
-from vlcourse.data.world import render_batch
+from vlcourse.data.world import Object, Scene, World, render_batch, words
+from vlcourse.data.world.arrays import MARGIN, sample_arrays
+from vlcourse.data.world.words import hash64, hash_int, in_split
 
 SEEDS = hash64(7, np.arange(4000))
 

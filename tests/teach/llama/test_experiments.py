@@ -112,7 +112,7 @@ def test_every_arm_reads_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[torch.Tensor] = []
     train = arms.train
     monkeypatch.setattr(
-        arms, "train", lambda m, data, c: (read.append(data.inputs), train(m, data, c))[1]
+        arms, "train", lambda m, data, *c: (read.append(data.inputs), train(m, data, *c))[1]
     )
     for arm in ("GPT-2", "all three"):
         architecture.train(arm, 1e-3, 7, 2, ARCHITECTURE)

@@ -15,6 +15,8 @@ from vlcourse.tokenizers.byte_bpe import ByteBPE
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's pixel statistics, RGB in [0, 1]
 STD = (0.26862954, 0.26130258, 0.27577711)
+# A picture that is longer is cropped before it is resized: 1 × 20,000 pixels would become 4 billion.
+LONGEST = 8  # times the short side
 AUGMENTATIONS = ("none", "crop", "crop+flip", "random-square")
 
 
@@ -36,6 +38,8 @@ def resize(image: Tensor, size: int) -> Tensor:
     """Bicubic resize of the short side to ``size``, then a centre crop: uint8 (3, size, size)."""
     if image.shape[-2:] == (size, size):
         return image
+    if max(image.shape[-2:]) > LONGEST * min(image.shape[-2:]):
+        image = TF.center_crop(image, [min(image.shape[-2:])] * 2)
     image = TF.resize(image, [size], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
     return TF.center_crop(image, [size, size])
 
@@ -45,6 +49,12 @@ def random_square(image: Tensor, size: int, generator: torch.Generator | None) -
 
     The only augmentation of the paper (Radford et al. 2021, section 2.3).
     """
+    short = min(image.shape[-2:])
+    if max(image.shape[-2:]) > LONGEST * short:  # the square first: each place is as likely
+        places = [
+            int(torch.randint(n - short + 1, (), generator=generator)) for n in image.shape[-2:]
+        ]
+        return resize(TF.crop(image, *places, short, short), size)
     image = TF.resize(image, [size], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
     places = [int(torch.randint(n - size + 1, (), generator=generator)) for n in image.shape[-2:]]
     return TF.crop(image, *places, size, size)

@@ -12,11 +12,9 @@ from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
+from vlcourse.data.sources.decode import BadSampleError, SourceError
 from vlcourse.data.sources.skipped import Skipped
-from vlcourse.data.sources.text_files import Text
-from vlcourse.data.sources.text_files import find_texts
+from vlcourse.data.sources.text_files import Text, find_texts
 from vlcourse.tokenizers.sentence_bpe import SentenceBPE
 
 HELD_OUT = 100  # of a source without a test split, one document in so many is kept for it

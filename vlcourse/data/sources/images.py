@@ -18,6 +18,7 @@ of range): it never reaches the caller, it is counted by reason, and ``report()`
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -27,15 +28,17 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from vlcourse.data.sources.columns import Columns
-from vlcourse.data.sources.columns import find_columns
-from vlcourse.data.sources.decode import ENOUGH
-from vlcourse.data.sources.decode import REASONS
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
-from vlcourse.data.sources.decode import skip_report
+from vlcourse.data.sources.columns import Columns, check_templates, find_columns, share_out
+from vlcourse.data.sources.decode import (
+    ENOUGH,
+    REASONS,
+    BadSampleError,
+    SourceError,
+    shorten,
+    skip_report,
+)
+from vlcourse.data.sources.find import find_rows
 from vlcourse.data.sources.rows import Rows
-from vlcourse.data.sources.rows import find_rows
 from vlcourse.data.sources.stream import StreamSource
 
 __all__ = ["MapSource", "SourceError", "StreamSource", "open_source"]
@@ -93,9 +96,7 @@ def open_source(
         SourceError: one sentence: no such source, column or split, an unreadable file, no network,
             or too many bad samples.
     """
-    templates = (template,) if isinstance(template, str) else tuple(template)
-    if not templates or any("{}" not in text for text in templates):
-        raise SourceError(f"a template needs '{{}}' where the class name goes, not {template!r}.")
+    templates = check_templates(template)
     if streaming and (verify or cache_images):
         raise SourceError("verify and cache_images need streaming=False.")
     if shuffle and not streaming:
@@ -103,18 +104,40 @@ def open_source(
             "shuffle is for streaming=True; a map-style source is shuffled by its reader."
         )
     rows = find_rows(source, split, streaming, captions, revision)
-    rows, columns = find_columns(rows, image, caption, label, templates, classes, streaming)
+    rows, columns = find_columns(rows, image, caption, label, templates, classes)
+    if streaming and rows.part is not None and not rows.table:
+        raise SourceError(
+            f"{rows.name} has only a split for training, and of a stream no part can be held out: "
+            "read it whole, without split=, or without streaming=True."
+        )
+    rows, columns = share_out(rows, columns)
     if streaming:
+        if rows.table:
+            rows = replace(rows, data=rows.data.to_iterable_dataset())
         return StreamSource(rows, columns, limit, max_bad, shuffle, seed)
     if limit is not None:
         rows = replace(rows, data=rows.data.select(range(min(limit, len(rows.data)))))
     if verify is None:
-        verify = bool(cache_images) or (rows.bytes is not None and rows.bytes <= VERIFY_BYTES)
+        verify = bool(cache_images) or small(rows, columns)
     if cache_images and not verify:
         raise SourceError(
             "cache_images=True decodes everything while opening: it needs verify=True."
         )
     return MapSource(rows, columns, max_bad, verify, cache_images)
+
+
+def small(rows: Rows, columns: Columns) -> bool:
+    """Whether the pictures are below 64 MB on disk, as far as that is known."""
+    if not rows.table or columns.folder is None:
+        return rows.bytes is not None and rows.bytes <= VERIFY_BYTES
+    total = 0
+    for batch in rows.data.select_columns([columns.image]).iter(batch_size=256):
+        for path in batch[columns.image]:
+            if isinstance(path, str) and os.path.isfile(file := os.path.join(columns.folder, path)):
+                total += os.path.getsize(file)
+        if total > VERIFY_BYTES:
+            return False
+    return True
 
 
 class MapSource(Dataset[dict[str, Any]]):
@@ -172,7 +195,12 @@ class MapSource(Dataset[dict[str, Any]]):
             warnings.warn(self.report(), stacklevel=4)
 
     def _fetch(self, numbers: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-        table = self._rows[list(numbers)]  # {column: list}
+        try:
+            table = self._rows[list(numbers)]  # {column: list}
+        except Exception as error:  # the library on values that are not of their column's type
+            raise SourceError(
+                f"{self._columns.name}: reading stopped: {shorten(str(error))}"
+            ) from error
         for place, number in enumerate(numbers):
             yield number, {name: values[place] for name, values in table.items()}
 

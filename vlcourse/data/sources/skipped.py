@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vlcourse.data.sources.decode import ENOUGH
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
-from vlcourse.data.sources.decode import skip_report
+from vlcourse.data.sources.decode import ENOUGH, BadSampleError, SourceError, skip_report
 
 
 class Skipped:

@@ -11,8 +11,7 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from vlcourse.data.sources.columns import Columns
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
+from vlcourse.data.sources.decode import BadSampleError, SourceError
 from vlcourse.data.sources.rows import Rows
 from vlcourse.data.sources.skipped import Skipped
 

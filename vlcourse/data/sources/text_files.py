@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from vlcourse.names import suggestion
-
-import glob
-import gzip
 import io
-import json
 import os
-import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlcourse.data.sources.columns import ID_COLUMNS
-from vlcourse.data.sources.decode import BadSampleError
-from vlcourse.data.sources.decode import SourceError
-from vlcourse.data.sources.rows import FILE_COLUMNS
-from vlcourse.data.sources.rows import SPLITS
+from vlcourse.data.sources.columns import FILE_COLUMNS, ID_COLUMNS, PICTURE_COLUMNS
+from vlcourse.data.sources.decode import BadSampleError, SourceError, shorten
+from vlcourse.data.sources.find import find_rows, local_path, matching
+from vlcourse.data.sources.json_rows import (
+    BOM,
+    json_document,
+    json_lines,
+    opened,
+    readable,
+)
 from vlcourse.data.sources.rows import Rows
-from vlcourse.data.sources.rows import find_rows
+from vlcourse.data.sources.splits import choose_split, split_of
+from vlcourse.names import suggestion
 
 TABLES = (".jsonl", ".json", ".parquet")
 PLAIN = (".txt", ".md", ".rst", ".tex", ".py")
 SECTION = 16_384  # characters: a longer plain text is read in sections, so that it can be shuffled
 HEAD = 100  # rows from which a file's column of text is found
-NO_TEXT = {*FILE_COLUMNS, *ID_COLUMNS, "url"}  # columns of strings that nobody wants to read
+NO_TEXT = {
+    *FILE_COLUMNS,
+    *ID_COLUMNS,
+    *PICTURE_COLUMNS,
+    "url",
+}  # columns of strings that nobody wants to read
 
 
 class Text(NamedTuple):
@@ -64,24 +68,14 @@ class TextFile:
         Raises:
             SourceError: the file is damaged, or has no column of text.
         """
-        import pyarrow
-
         kind = _kind(self.path)
-        try:
+        with readable(self.path, kind):
             if kind in PLAIN:
                 yield from _sections(self.path, self.key)
             elif kind == ".parquet":
                 yield from _parquet(self.path, self.key)
             else:
                 yield from _rows_to_texts(_json_rows(self.path), self.key, str(self.path))
-        except (OSError, EOFError, zlib.error, pyarrow.ArrowException) as error:
-            if isinstance(error, OSError) and error.strerror:
-                raise SourceError(f"cannot read {self.path}: {error.strerror}.") from error
-            first = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise SourceError(
-                f"cannot read {self.path}: it is damaged or no {kind} file ({first}); "
-                "fetch it again."
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -135,68 +129,39 @@ def find_texts(source: str | Path, split: str) -> TextSource:
         raise SourceError(
             f"there is no split '{split}' of texts; the splits are train, test and validation."
         )
-    path = Path(source).expanduser()
-    if path.is_file():
+    path = local_path(str(source))
+    if os.path.isfile(path):
         files = [path]
-    elif path.is_dir():
+    elif os.path.isdir(path):
         files = [file for file in sorted(path.rglob("*")) if _belongs(file, path)]
         if not files:
             raise SourceError(f"{path} holds no {', '.join((PLAIN[0], *TABLES))} file (or .gz).")
     elif any(sign in str(source) for sign in "*?["):
-        found = (Path(name) for name in glob.glob(str(path), recursive=True))
-        files = sorted(file for file in found if file.is_file())
-        if not files:
-            raise SourceError(f"no file matches {source}.")
+        if not (files := matching(path)):
+            raise SourceError(f"no file matches {shorten(str(source))}.")
     elif Path(path.stem if path.suffix == ".gz" else path).suffix in (*PLAIN, *TABLES):
-        there = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise SourceError(f"there is no file {source}.{suggestion(path.name, there)}")
+        there = os.listdir(path.parent) if os.path.isdir(path.parent) else []
+        raise SourceError(f"there is no file {shorten(str(source))}.{suggestion(path.name, there)}")
     else:
         return _hub(str(source), split)
-    folder = path if path.is_dir() else Path(os.path.commonpath([file.parent for file in files]))
+    folder = (
+        path if os.path.isdir(path) else Path(os.path.commonpath([file.parent for file in files]))
+    )
     groups: dict[str, list[TextFile]] = {}
     for file in files:
         _kind(file)
         inside = file.relative_to(folder)
-        groups.setdefault(_split_of(inside), []).append(TextFile(file, inside.as_posix()))
-    chosen, mixed = _choose(groups, split, str(source))
-    return TextSource(path.name if path.exists() else str(source), tuple(groups[chosen]), mixed)
-
-
-def _choose(found: Iterable[str], split: str, where: str) -> tuple[str, bool]:
-    """Which of a source's splits to read, and whether it must be shared out, being the only one."""
-    names = list(found)
-    if len(names) == 1:
-        return names[0], True
-    if not {"test", "validation"} & set(names):
-        return "train", True
-    evaluations = ["test", "validation"] if split == "test" else ["validation", "test"]
-    wanted = ["train"] if split == "train" else evaluations
-    if chosen := [name for name in wanted if name in names]:
-        return chosen[0], False
-    raise SourceError(f"{where} has no split '{split}', only {', '.join(names)}.")
+        groups.setdefault(split_of(inside), []).append(TextFile(file, inside.as_posix()))
+    chosen, mixed = choose_split(groups, split, str(source))
+    return TextSource(
+        path.name if os.path.exists(path) else str(source), tuple(groups[chosen]), mixed
+    )
 
 
 def _hub(source: str, split: str) -> TextSource:
     """A data set of the hub; a plain name or a path that is not there is refused unasked."""
-    rows = find_rows(source, "train", True, None, None)
-    import datasets
-
-    hub_id = source.removeprefix("hf://").removeprefix("datasets/")
-    try:
-        names = datasets.get_dataset_split_names(hub_id)
-    except Exception as error:  # the library raises many kinds; each is one sentence to the reader
-        raise SourceError(f"cannot list the splits of '{hub_id}': {error}") from error
-    chosen, mixed = _choose(names, split, source)
-    if chosen != "train":
-        rows = find_rows(source, chosen, True, None, None)
-    return TextSource(rows.name, (HubRows(rows),), mixed)
-
-
-def _split_of(file: Path) -> str:
-    """The split that a file's name or a folder's says, the nearest first; else "train"."""
-    *folders, name = (part.lower() for part in file.parts)
-    words = [*re.split(r"[-_.]", name), *reversed(folders)]
-    return next((SPLITS[word] for word in words if word in SPLITS), "train")
+    rows = find_rows(source, split, True, None, None)
+    return TextSource(rows.name, (HubRows(rows),), rows.part is not None)
 
 
 def _kind(file: Path) -> str:
@@ -216,13 +181,9 @@ def _belongs(file: Path, folder: Path) -> bool:
     return name.endswith((PLAIN[0], *TABLES)) and file.is_file() and not hidden
 
 
-def _opened(path: Path) -> Any:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
 def _blocks(path: Path) -> Iterator[str | BadSampleError]:
     """A plain text, cut at the ends of lines."""
-    with _opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as file:
+    with opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as file:
         try:
             while block := file.read(SECTION):
                 yield block + (file.readline(SECTION) if len(block) == SECTION else "")
@@ -255,24 +216,14 @@ def _parquet(path: Path, key: str) -> Iterator[Text]:
                 yield Text(f"{key}:{number}", _checked(value))
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
+def _json_rows(path: Path) -> Iterable[tuple[int, Any]]:
     """The rows of a file of JSON lines or of one JSON list; a line that is none is an error."""
-    with _opened(path) as file:
-        if path.name.removesuffix(".gz").endswith(".json"):
-            if file.peek(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"[":
-                try:
-                    yield from enumerate(json.loads(file.read()), 1)
-                except ValueError as error:
-                    raise SourceError(f"{path} is not valid JSON: {error}.") from error
-                return
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                row = BadSampleError("broken JSON line", str(error))
-            yield number, row
+    if path.name.removesuffix(".gz").endswith(".json"):
+        with opened(path) as file:
+            start = file.read(64).removeprefix(BOM).lstrip()[:1]
+        if start == b"[":
+            return enumerate(json_document(path), 1)
+    return json_lines(path)
 
 
 def _rows_to_texts(rows: Iterable[tuple[int, Any]], key: str, where: str) -> Iterator[Text]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vlcourse import engine
 from vlcourse.data import world
 from vlcourse.data.collate.pictures import normalise
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig
 from vlcourse.recipes.clip import TOY_TEXT
@@ -110,10 +110,11 @@ def train(
     dataset: Any,
     collate: Callable[..., dict[str, Any]],
     config: TrainConfig,
+    run: RunConfig,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
 ) -> engine.Result:
     """`engine.fit`, writing nothing and plotting nothing."""
-    return engine.fit(model, dataset, collate, config, evaluate=evaluate, plot=False)
+    return engine.fit(model, dataset, collate, config, run, evaluate=evaluate, plot=False)
 
 
 def text_collate(image_size: int, augment: str = "none") -> Callable[..., dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vlcourse import VlcourseError
 from vlcourse.data import world
 from vlcourse.data.world.words import hash64
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import metrics
 from vlcourse.recipes.clip import TOY_RESNET, TOY_TEXT
 from vlcourse.teach.clip.experiments import arms
@@ -134,11 +134,12 @@ def train(
     size = TOY_RESNET.image_size
     config = TrainConfig(
         steps=steps, batch_size=settings.batch_size, lr=lr, warmup=min(40, steps), min_lr=1.0,
-        seed=seed, eval_every=settings.every if curve else 0, log_every=1,
+        seed=seed,
     )  # fmt: skip
     data = NoisyWorld(steps * settings.batch_size, size, seed, settings.noise)
     model = ARMS[arm](TOY_RESNET, TOY_TEXT, EMBED)
-    history = arms.train(model, data, arms.text_collate(size), config, curve).history
+    run = RunConfig(eval_every=settings.every if curve else 0, log_every=1)
+    history = arms.train(model, data, arms.text_collate(size), config, run, curve).history
     last = [row["loss"] for row in history[-max(1, steps // 4) :]]
     return sum(last) / len(last)
 

@@ -70,7 +70,7 @@ class BagContrastive(Objective):
         super().__init__(image, text, embed)
         self.embedding = nn.Linear(text.vocab_size, self.width, bias=False)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.log_scale = nn.Parameter(torch.tensor([math.log(1 / 0.07)]))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(B, L) → (B, width): the mean of the words' vectors (its length does not matter)."""

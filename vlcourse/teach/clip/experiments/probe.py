@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlcourse import zoo
 from vlcourse.data import world
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import clip as clip_evals
 from vlcourse.evals import metrics
 from vlcourse.evals.probe import features, linear_probe
@@ -88,10 +88,15 @@ def _scratch(
         batch_size=min(128, len(known[0])),
         lr=LR,
         warmup=min(30, steps),
-        log_every=100,
     )
     torch.manual_seed(0)
     classifier = arms.Classifier(model.config.image, model.config.embed, len(world.SEEN))
     collate = arms.text_collate(model.config.image.image_size, "crop")
-    arms.train(classifier, arms.Pictures(*known, arms.OneObject.classes), collate, config)
+    arms.train(
+        classifier,
+        arms.Pictures(*known, arms.OneObject.classes),
+        collate,
+        config,
+        RunConfig(log_every=100),
+    )
     return (arms.in_batches(classifier.logits, test[0]).argmax(dim=-1) == test[1]).float()

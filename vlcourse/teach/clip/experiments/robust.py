@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse.data import world
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import clip as clip_evals
 from vlcourse.evals import metrics
 from vlcourse.models.clip import CLIP, CLIPConfig
@@ -37,7 +37,8 @@ def robust(seeds: Sequence[int] = (0, 1, 2), steps: int = 350, items: int = 600)
     tests = {"test": arms.seen_pictures("test", items, size)}
     for shift in world.SHIFTS:
         tests[shift] = arms.seen_pictures("shifted", items, size, shift=shift)
-    config = TrainConfig(steps=steps, batch_size=128, lr=1e-3, warmup=min(50, steps), log_every=50)
+    config = TrainConfig(steps=steps, batch_size=128, lr=1e-3, warmup=min(50, steps))
+    run = RunConfig(log_every=50)
     scores: dict[str, list[dict[str, float]]] = {"captions": [], "labels": []}
     for seed in seeds:
         scenes = arms.OneObject(steps * config.batch_size, size, seed)
@@ -45,7 +46,7 @@ def robust(seeds: Sequence[int] = (0, 1, 2), steps: int = 350, items: int = 600)
         for arm, found in scores.items():
             torch.manual_seed(seed)
             model = _build(arm)
-            trained = arms.train(model, scenes, arms.text_collate(size), settings).model
+            trained = arms.train(model, scenes, arms.text_collate(size), settings, run).model
             found.append({name: _accuracy(trained, *test) for name, test in tests.items()})
     lost = {arm: [_loss(found) for found in each] for arm, each in scores.items()}
     gaps = [a - b for a, b in zip(lost["labels"], lost["captions"], strict=True)]

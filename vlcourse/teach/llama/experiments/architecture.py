@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import nn
 
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import metrics
 from vlcourse.layers.block import RMSNorm
 from vlcourse.teach.llama.experiments import arms
@@ -68,10 +68,12 @@ def train(arm: str, lr: float, seed: int, steps: int, settings: Settings) -> dic
     data = arms.windows("train", steps * s.batch_size, s.context, seed)
     config = TrainConfig(
         steps=steps, batch_size=s.batch_size, lr=lr, warmup=steps // 10, min_lr=0.1, beta2=0.95,
-        seed=seed, log_every=max(1, steps // 50),
+        seed=seed,
     )  # fmt: skip
     torch.manual_seed(seed)
-    result = arms.train(arm_config(arm, s).build(), data, config)
+    result = arms.train(
+        arm_config(arm, s).build(), data, config, RunConfig(log_every=max(1, steps // 50))
+    )
     losses = {f"step {row['step']}": row["lm"] for row in result.history}
     for split in ("val", "test"):
         windows = arms.windows(split, s.items, s.context, 0)

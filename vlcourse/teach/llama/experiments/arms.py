@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vlcourse import engine
 from vlcourse.data.corpus import Corpus
-from vlcourse.engine.config import NonFiniteLoss, TrainConfig
+from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
 from vlcourse.tokenizers.sentence_bpe import toy
 
 MIXTURE = (0, 40, 20, 40)
@@ -110,7 +110,7 @@ def best_rate(found: dict[float, float]) -> float:
 
 
 def train(
-    model: nn.Module, data: Windows, config: TrainConfig, evaluate: Any = None
+    model: nn.Module, data: Windows, config: TrainConfig, run: RunConfig, evaluate: Any = None
 ) -> engine.Result:
     """`engine.fit`, writing nothing and plotting nothing."""
-    return engine.fit(model, data, collate, config, evaluate=evaluate, plot=False)
+    return engine.fit(model, data, collate, config, run, evaluate=evaluate, plot=False)

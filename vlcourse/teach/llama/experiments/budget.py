@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import metrics
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.teach.llama.experiments import arms
@@ -103,10 +103,11 @@ def train(
 
     config = TrainConfig(
         steps=steps, batch_size=s.batch_size, lr=lr, warmup=max(1, steps // 20), min_lr=0.1,
-        beta2=0.95, seed=seed, eval_every=every, log_every=every,
+        beta2=0.95, seed=seed,
     )  # fmt: skip
     torch.manual_seed(seed)
-    arms.train(model_config(size).build(), data, config, evaluate)
+    run = RunConfig(eval_every=every, log_every=every)
+    arms.train(model_config(size).build(), data, config, run, evaluate)
     return curve
 
 
