@@ -27,9 +27,9 @@ or card that it names; not for a change of what those import in their turn."""
 
 GRADE = """Judge the exercises of students' notebooks, each in a process of its own: right, wrong,
 not attempted or missing. Only an answer and what it uses is run; what a notebook prints counts for
-nothing. On Linux an answer has no network and limited memory, and where root grades it runs as the
-user nobody; else it has your rights to read and change files. An answer written to cheat this very
-grader may succeed."""
+nothing. On Linux an answer has no network, limited memory and can write in a folder of its own
+only; where root grades, it runs as the user nobody, else it can read your files. Elsewhere only its
+time is limited. An answer written to cheat this very grader may succeed."""
 
 
 class UsageError(VlcourseError, ValueError):
@@ -249,9 +249,7 @@ def grade(args: argparse.Namespace) -> int:
     for kind in ("csv", "json"):  # before an hour's work, and never over something else
         path = getattr(args, kind)
         if path and (path.suffix != f".{kind}" or path.is_dir() or not path.parent.is_dir()):
-            raise UsageError(
-                f"--{kind} {path}: name a file that ends in .{kind}, in a folder that is"
-            )
+            raise UsageError(f"--{kind} {path}: name a .{kind} file in a folder that exists")
     from vlcourse.teach.notebooks import grade as grader
 
     limits = grader.Limits(args.seconds, args.memory)

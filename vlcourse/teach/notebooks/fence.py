@@ -1,8 +1,9 @@
 """What keeps a student's code from the machine it is graded on, as far as the system allows it.
 
-On Linux: no network (a network namespace of its own), low rights (the user nobody, where the grader
-is root), limits of memory, processor time, file size and processes. Elsewhere the wall clock is the
-only limit. Where the grader is not root, the code has the grader's own rights to read and write files.
+On Linux: no network (a network namespace of its own), no writing outside of its folder (Landlock),
+low rights (the user nobody, where the grader is root and nobody can read this library), limits of
+memory, processor time, file size and processes. On other systems processor time, or on Windows only
+the wall clock, is limited. Without the user nobody, the code may read what the grader may.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import struct
 import sys
 import tempfile
 from pathlib import Path
 
 _NEW_USER, _NEW_NET = 0x10000000, 0x40000000  # linux/sched.h
+_RULESET, _RULE, _RESTRICT = 444, 445, 446  # the system calls of linux/landlock.h
+_WRITE, _TRUNCATE, _REFER = 1 << 1, 1 << 14, 1 << 13
+_CHANGE = _WRITE | 0x1FF0  # and remove or make anything
 _FILE_BYTES = 100 * 2**20
 _PROCESSES = 256
 
@@ -43,6 +48,8 @@ def close(folder: Path, seconds: float, megabytes: int) -> list[str]:
         found.append(f"at most {megabytes} MB")
     if _low_rights(folder):
         found.append("as the user nobody")
+    if _writes_only(folder):
+        found.append("writing in its own folder only")
     return found
 
 
@@ -99,3 +106,34 @@ def _low_rights(folder: Path) -> bool:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NPROC, (_PROCESSES, _PROCESSES))
     return True
+
+
+def _writes_only(folder: Path) -> bool:
+    """Landlock (Linux 5.13 and later): outside of the folder no file can be written, made or removed,
+    and from 6.12 on no other process can be sent a signal."""
+    if sys.platform != "linux":
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(number: int, *arguments: int | bytes) -> int:
+        return int(libc.syscall(*(_c(a) for a in (number, *arguments))))
+
+    version = call(_RULESET, 0, 0, 1)
+    if version < 1:  # not in this kernel, or switched off
+        return False
+    rights = _CHANGE | (_REFER if version >= 2 else 0) | (_TRUNCATE if version >= 3 else 0)
+    scoped = 0b11  # abstract sockets and signals
+    attributes = struct.pack("QQQ", rights, 0, scoped)[: 24 if version >= 6 else 8]
+    rules = call(_RULESET, attributes, len(attributes), 0)
+    for path, allowed in ((folder, rights), (os.devnull, rights & (_WRITE | _TRUNCATE))):
+        place = os.open(path, os.O_PATH)
+        call(_RULE, rules, 1, struct.pack("=Qi", allowed, place), 0)
+        os.close(place)
+    libc.prctl(38, *(_c(n) for n in (1, 0, 0, 0)))  # PR_SET_NO_NEW_PRIVS: what Landlock asks for
+    done = call(_RESTRICT, rules, 0) == 0
+    os.close(rules)
+    return done
+
+
+def _c(value: int | bytes) -> ctypes.c_long | ctypes.c_char_p:
+    return ctypes.c_long(value) if isinstance(value, int) else ctypes.c_char_p(value)

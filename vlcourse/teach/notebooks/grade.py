@@ -158,7 +158,8 @@ def fence(grades: Iterable[Grade], limits: Limits) -> str:
     parts = ", ".join([*seen, f"at most {limits.seconds} s"])
     text = f"Each answer ran in its own process, {parts}."
     if "as the user nobody" not in seen:
-        text += " It could read and change your files: grade in a container or account of its own."
+        could = "read" if "writing in its own folder only" in seen else "read and change"
+        text += f" It could {could} your files: grade in a container or account of its own."
     return text
 
 
