@@ -7,10 +7,12 @@ environment where torch does not, and at once where it does.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import subprocess
 import sys
 import textwrap
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -31,6 +33,8 @@ nothing. On Linux an answer has no network, limited memory and can write in a fo
 only; where root grades, it runs as the user nobody, else it can read your files. Elsewhere only its
 time is limited. An answer written to cheat this very grader may succeed."""
 
+MOST = 1000  # characters of a refusal; a word that was pasted by mistake can be a whole file
+
 
 class UsageError(VlcourseError, ValueError):
     """A command that cannot be carried out as it was typed."""
@@ -40,7 +44,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an error is one sentence instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"vlcourse: {message}; see: {self.prog} --help\n")
+        self.exit(2, f"vlcourse: {cut(message)}; see: {self.prog} --help\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     # argparse cannot mix free words with options in any order, so it parses the options and the
     # commands that take words get what is left.
     parser = build_parser()
+    for word in sys.argv[1:] if argv is None else argv:
+        if any(unicodedata.category(letter) == "Cc" for letter in word):
+            parser.error(f"a word holds a control character, {word!r}")
     args, words = parser.parse_known_args(argv)
     refused = [word for word in words if word.startswith("-") or not args.takes_words]
     if refused:
@@ -70,21 +77,35 @@ def main(argv: list[str] | None = None) -> int:
         sentence = expected(error)
         if sentence is None:
             raise
-        print(f"vlcourse: {sentence}", file=sys.stderr)
+        print(f"vlcourse: {cut(sentence)}", file=sys.stderr)
         return 2
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= MOST else text[:MOST] + " …"
 
 
 def expected(error: Exception) -> str | None:
     """The sentence for an error that a user can cause and cure; None for a bug, which is shown."""
-    if type(error).__module__.split(".")[0] == "vlcourse":
+    if isinstance(error, VlcourseError):
         return str(error.args[0]) if error.args else str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or 'cannot be used'}"
     if isinstance(error, FileNotFoundError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full: make room there, and run the same command again"
     if isinstance(error, ImportError) and not (error.name or "").startswith("vlcourse"):
         return f"a package is missing or broken ({error}); run: vlcourse doctor"
+    if isinstance(error, MemoryError) or _out_of_memory(error):
+        return "there is not enough memory: choose a smaller model, batch or context"
     return None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether torch could not allocate; its error on the CPU says so in the text only."""
+    said = ("can't allocate memory", "Storage size calculation overflowed")
+    return type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in said)
 
 
 def build_parser() -> Parser:
