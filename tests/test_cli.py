@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from vlcourse import cli
+from vlcourse import VlcourseError, cli
+from vlcourse.teach.checking import CheckFailed
 
 COMMANDS = ("course", "lab", "train", "eval", "checkpoints", "claims", "build", "doctor")
 
@@ -208,16 +211,33 @@ def test_errors_of_the_user_are_sentences_and_bugs_are_not(
         (FileNotFoundError(2, "No such file or directory", "x.pt"), "x.pt: No such file"),
         (PermissionError(13, "Permission denied", "/root"), "/root: Permission denied"),
         (ImportError("no module named av", name="av"), "vlcourse doctor"),
+        (VlcourseError("any error of ours"), "any error of ours"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (MemoryError(), "not enough memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
     ]
     for error, sentence in sentences:
         monkeypatch.setattr(build, "course", broken(error))
         assert sentence in refused(capsys, "course")
-    for bug in (ValueError("x"), KeyError("x"), ImportError("x", name="vlcourse.nothing")):
+    bugs = (ValueError("x"), KeyError("x"), RuntimeError("x"), CheckFailed("x"), OSError("x"))
+    for bug in (*bugs, ImportError("x", name="vlcourse.nothing")):
         monkeypatch.setattr(build, "course", broken(bug))
         with pytest.raises(type(bug)):
             cli.main(["course"])
     monkeypatch.setattr(build, "course", broken(KeyboardInterrupt()))
     assert cli.main(["course"]) == 130
+
+
+def test_words_that_a_terminal_cannot_show(capsys: pytest.CaptureFixture[str]) -> None:
+    assert r"control character, 'clip\ntoy'" in refused(capsys, "train", "clip\ntoy")
+    assert "control character" in refused(capsys, "train", "clip-toy", "--out", "a\x1b[31mb")
+    for words in (
+        ["x" * 100_000],
+        ["clip-toy", "train.lr=" + "9" * 5000 + "x"],
+        ["--" + "y" * 5000],
+    ):
+        assert len(refused(capsys, "train", *words)) < 1200
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such pipes on Windows")

@@ -7,10 +7,12 @@ environment where torch does not, and at once where it does.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import subprocess
 import sys
 import textwrap
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -25,6 +27,14 @@ BUILD = """Build notebooks/ and solutions/ from lectures/. A lecture is executed
 has changed, or a module that it imports itself, its folder in vlcourse/teach/, or a stored result
 or card that it names; not for a change of what those import in their turn."""
 
+GRADE = """Judge the exercises of students' notebooks, each in a process of its own: right, wrong,
+not attempted or missing. Only an answer and what it uses is run; what a notebook prints counts for
+nothing. On Linux an answer has no network, limited memory and can write in a folder of its own
+only; where root grades, it runs as the user nobody, else it can read your files. Elsewhere only its
+time is limited. An answer written to cheat this very grader may succeed."""
+
+MOST = 1000  # characters of a refusal; a word that was pasted by mistake can be a whole file
+
 
 class UsageError(VlcourseError, ValueError):
     """A command that cannot be carried out as it was typed."""
@@ -34,7 +44,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, but an error is one sentence instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"vlcourse: {message}; see: {self.prog} --help\n")
+        self.exit(2, f"vlcourse: {cut(message)}; see: {self.prog} --help\n")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,6 +55,9 @@ def main(argv: list[str] | None = None) -> int:
     # argparse cannot mix free words with options in any order, so it parses the options and the
     # commands that take words get what is left.
     parser = build_parser()
+    for word in sys.argv[1:] if argv is None else argv:
+        if any(unicodedata.category(letter) == "Cc" for letter in word):
+            parser.error(f"a word holds a control character, {word!r}")
     args, words = parser.parse_known_args(argv)
     refused = [word for word in words if word.startswith("-") or not args.takes_words]
     if refused:
@@ -64,21 +77,35 @@ def main(argv: list[str] | None = None) -> int:
         sentence = expected(error)
         if sentence is None:
             raise
-        print(f"vlcourse: {sentence}", file=sys.stderr)
+        print(f"vlcourse: {cut(sentence)}", file=sys.stderr)
         return 2
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= MOST else text[:MOST] + " …"
 
 
 def expected(error: Exception) -> str | None:
     """The sentence for an error that a user can cause and cure; None for a bug, which is shown."""
-    if type(error).__module__.split(".")[0] == "vlcourse":
+    if isinstance(error, VlcourseError):
         return str(error.args[0]) if error.args else str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or 'cannot be used'}"
     if isinstance(error, FileNotFoundError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full: make room there, and run the same command again"
     if isinstance(error, ImportError) and not (error.name or "").startswith("vlcourse"):
         return f"a package is missing or broken ({error}); run: vlcourse doctor"
+    if isinstance(error, MemoryError) or _out_of_memory(error):
+        return "there is not enough memory: choose a smaller model, batch or context"
     return None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether torch could not allocate; its error on the CPU says so in the text only."""
+    said = ("can't allocate memory", "Storage size calculation overflowed")
+    return type(error).__name__ == "OutOfMemoryError" or any(text in str(error) for text in said)
 
 
 def build_parser() -> Parser:
@@ -125,8 +152,13 @@ def build_parser() -> Parser:
     sub.add_argument("--force", action="store_true", help="build what is up to date too")
     sub.set_defaults(run=build, takes_words=True)
 
-    sub = commands.add_parser("grade", help="run students' notebooks and list their exercises")
-    sub.usage = "vlcourse grade NOTEBOOK ..."
+    sub = commands.add_parser("grade", help="judge the exercises of students' notebooks")
+    sub.usage = "vlcourse grade NOTEBOOK ... [--csv FILE] [--json FILE] [--seconds N] [--memory MB]"
+    sub.description = GRADE
+    sub.add_argument("--csv", type=Path, help="write a table too, a line an exercise: FILE.csv")
+    sub.add_argument("--json", type=Path, help="write the same and the sums as JSON: FILE.json")
+    sub.add_argument("--seconds", type=int, default=60, help="for one exercise (default: 60)")
+    sub.add_argument("--memory", type=int, default=2048, help="MB for one (default: 2048)")
     sub.set_defaults(run=grade, takes_words=True)
 
     sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
@@ -231,14 +263,24 @@ def claims(args: argparse.Namespace) -> None:
         print(ledger.ledger_markdown(args.words or None))
 
 
-def grade(args: argparse.Namespace) -> None:
-    """Run students' notebooks and print their exercise lines."""
+def grade(args: argparse.Namespace) -> int:
+    """Print each notebook's exercises, and write the files as they grow. 1: one was unreadable."""
     if not args.words:
         raise UsageError("which notebooks? vlcourse grade FILE ...")
+    for kind in ("csv", "json"):  # before an hour's work, and never over something else
+        path = getattr(args, kind)
+        if path and (path.suffix != f".{kind}" or path.is_dir() or not path.parent.is_dir()):
+            raise UsageError(f"--{kind} {path}: name a .{kind} file in a folder that exists")
     from vlcourse.teach.notebooks import grade as grader
 
-    for file in args.words:
-        print(grader.grade([file])[0], flush=True)
+    limits = grader.Limits(args.seconds, args.memory)
+    grades = []
+    for one in grader.grade(args.words, limits):
+        print(one, flush=True)
+        grades.append(one)
+        grader.write(grades, args.csv, args.json)
+    print(grader.fence(grades, limits), file=sys.stderr)
+    return int(any(one.problem for one in grades))
 
 
 def build(args: argparse.Namespace) -> int:

@@ -31,13 +31,22 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one go; readers see the old file or the new one."""
+    """Write a JSON file in one go."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 in one go; its folder is made if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    with writing(path):
-        temporary.write_text(text, encoding="utf-8")
-        flush(temporary)
-        os.replace(temporary, path)
+    try:
+        with writing(path):
+            temporary.write_text(text, encoding="utf-8")
+            flush(temporary)
+            os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def flush(path: Path) -> None:

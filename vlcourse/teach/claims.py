@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import platform
 import time
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlcourse import paths
+from vlcourse import files, paths
 from vlcourse.names import no_such
 from vlcourse.teach import is_quick
 from vlcourse.teach.catalogue import LECTURES
@@ -93,14 +92,13 @@ def run(ids: Iterable[str] | None = None, folder: Path | None = None) -> list[Ro
 def store(id: str, result: Measurement, seconds: float, folder: Path | None = None) -> Path:
     """Write ``<folder>/<id>.json`` (data/claims by default), without date and verdict; its path."""
     path = (folder or paths.claims_dir()) / f"{get(id).id}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "id": id,
         **asdict(result),
         "seconds": round(seconds, 1),
         "versions": versions(),
     }
-    _write(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    files.write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     return path
 
 
@@ -169,7 +167,7 @@ def rewrite_block(path: Path, name: str, text: str) -> bool:
     head, rest = old.split(begin)
     new = f"{head}{begin}\n{text.strip()}\n{end}{rest.split(end)[1]}"
     if new != old:
-        _write(path, new)
+        files.write_text(path, new)
     return new != old
 
 
@@ -182,9 +180,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -54,6 +54,10 @@ _RULES: tuple[tuple[str, str], ...] = (
         "a parameter is changed in place: make a new tensor instead",
     ),
     (
+        r".*can't allocate memory.*",
+        "it needs more memory than there is",
+    ),
+    (
         r"name '(\w+)' is not defined.*",
         r"the name `\1` is not defined",
     ),
@@ -72,6 +76,10 @@ def words(error: BaseException) -> str:
     """The exception's message as one plain sentence, without addresses and paths."""
     if isinstance(error, RecursionError):
         return "the function calls itself without end"
+    if isinstance(error, EOFError) and "reading a line" in str(error):
+        return "it calls input(), and nobody is there to type"
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
     if isinstance(error, SystemExit):
         return "it calls exit()"
     text = " ".join(str(error).split())

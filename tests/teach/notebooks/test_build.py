@@ -229,17 +229,41 @@ def test_closure(tmp_path: Path) -> None:
     assert "data/claims/clip.real.json" in names('claim("clip.real")')
 
 
-def test_code_hash_follows_the_library(tmp_path: Path) -> None:
-    write(tmp_path, "# %%\nfrom vlcourse import a\n")
-    (tmp_path / "vlcourse").mkdir()
-    module = tmp_path / "vlcourse" / "a.py"
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        ("vlcourse/models/a.py", True),  # it imports this
+        ("vlcourse/engine/loop.py", False),  # only the library does
+        ("vlcourse/teach/clip/exercises/model.py", True),
+        ("vlcourse/teach/clip/figures.py", True),
+        ("vlcourse/teach/clip/plots.py", True),
+        ("vlcourse/teach/llama/figures.py", False),
+        ("data/claims/clip.real.json", True),
+        ("data/claims/clip.robust.json", False),
+        ("data/checkpoints/clip-toy/card.json", True),
+    ],
+)
+def test_what_makes_a_lecture_stale(tmp_path: Path, changed: str, stale: bool) -> None:
+    lines = [
+        "from vlcourse.models import a",
+        "model = zoo.load('clip-toy')",
+        "row = claims.stored('clip.real')",
+        "@exercise('clip.itc_loss')\ndef loss():\n    ...",
+    ]
+    write(tmp_path, "# %%\n" + "\n".join(lines) + "\n")
+    for name, text in {
+        "vlcourse/models/a.py": "from vlcourse.engine import loop",
+        "vlcourse/teach/clip/exercises/__init__.py": "",
+        changed: "1",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
     (toy,) = lecture.lectures(root=tmp_path)
 
     def hashed() -> str:
         return str(lecture.make(toy, "solutions").metadata["vlcourse"]["code_sha256"])
 
-    module.write_text("x = 1")
     before = hashed()
     assert hashed() == before
-    module.write_text("x = 2")
-    assert hashed() != before
+    (tmp_path / changed).write_text("2")
+    assert (hashed() != before) == stale

@@ -45,31 +45,3 @@ def test_rewrite_fills_both_blocks_and_keeps_the_rest(tmp_path: Path) -> None:
     assert readme.stale(tmp_path) == []
     text = (tmp_path / "README.md").read_text("utf-8")
     assert text.startswith("top\n") and text.endswith("end\n")
-
-
-def test_grade_runs_the_notebook_and_counts_its_lines(tmp_path: Path) -> None:
-    nb = new_notebook()
-    start = "from vlcourse.teach.exercise import exercise\n"
-    nb.cells = [
-        new_code_cell(start + '@exercise("clip.eot_pooling")\ndef f(states, tokens):\n    ...'),
-        new_code_cell(
-            '@exercise("clip.eot_pooling")\ndef f(states, tokens):\n    return states[:, -1]'
-        ),
-        new_code_cell("pass"),
-        new_code_cell("1 / 0"),
-    ]
-    # a stored ✓ that the code no longer prints must not count
-    nb.cells[2].outputs = [nbformat.v4.new_output("stream", name="stdout", text="✓ cheat\n")]
-    nbformat.write(nb, tmp_path / "student.ipynb")
-    before = (tmp_path / "student.ipynb").read_bytes()
-    (result,) = grade.grade([tmp_path / "student.ipynb"])
-    assert [line[0] for line in result.lines] == ["☐", "✗"]
-    assert "ZeroDivisionError" in result.stopped
-    assert "0 ✓, 1 ✗, 1 ☐" in str(result)
-    assert (tmp_path / "student.ipynb").read_bytes() == before
-
-
-def test_grade_refuses_what_is_no_notebook(tmp_path: Path) -> None:
-    (tmp_path / "essay.txt").write_text("hello")
-    with pytest.raises(grade.GradeError, match=r"essay\.txt cannot be read as a notebook"):
-        grade.grade([tmp_path / "essay.txt"])

@@ -7,7 +7,6 @@ outputs. A notebook remembers what it was made from, so `build` executes only wh
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from vlcourse import paths
+from vlcourse import files, paths
 from vlcourse.teach import claims
 from vlcourse.teach.notebooks import execute
 from vlcourse.teach.notebooks import page
@@ -109,7 +108,7 @@ def course(
         done = _run(lecture, make(lecture, "solutions"), timeout)
         target = Path(out) / f"{lecture.name}.ipynb"
         _write(target, done)
-        _replace(target.with_suffix(".html"), page.html(done, lecture.name))
+        files.write_text(target.with_suffix(".html"), page.html(done, lecture.name))
         written += [target, target.with_suffix(".html")]
         print(f"{time.perf_counter() - start:.1f} s, {target.with_suffix('.html')}", flush=True)
     print("\nThe claims ledger (measured by the full experiments):")
@@ -190,11 +189,5 @@ def _with_outputs(nb: NotebookNode, old: NotebookNode) -> NotebookNode:
 
 def _write(path: Path, nb: NotebookNode) -> None:
     nbformat.validate(nb)
-    _replace(path, nbformat.writes(nb) + "\n")
+    files.write_text(path, nbformat.writes(nb) + "\n")
 
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -1,8 +1,8 @@
 """Which files a lecture's outputs rest on: those that decide whether it is executed again.
 
 They are the modules that the lecture imports itself, where a name that a package hands on counts as
-imported from the module that defines it; the folders of its exercises, figures, plots and claims;
-and the stored results and the cards of shipped models that it names. What these rest on in their
+imported from the module that defines it; the whole folder in teach/ of each exercise, claim or
+module of a lecture (of `catalogue.LECTURES`) that it uses: exercises, figures, plots, claims; and the stored results and the cards of shipped models that it names. What these rest on in their
 turn (the engine behind a `fit`) is not among them: the tests execute every lecture anyway.
 """
 
@@ -11,6 +11,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+
+from vlcourse.teach.catalogue import LECTURES
+
+# The folder of each lecture's code, by the ids of its exercises and claims.
+_FOLDERS = {
+    entry.id: lecture.__name__
+    for lecture in LECTURES
+    for entry in (*lecture.EXERCISES, *lecture.CLAIMS)
+}
 
 
 def files(code: str, root: Path) -> list[Path]:
@@ -21,10 +30,8 @@ def files(code: str, root: Path) -> list[Path]:
     for module in _modules(tree, root):
         if path := _file(module, root):
             found |= {path, *_lecture(module, root)}
-    topics = {name.split(".")[0] for name in _exercises(tree)}
-    for folder in root.glob("vlcourse/teach/*/exercises"):
-        if {folder.parent.name, *(path.stem for path in folder.glob("*.py"))} & topics:
-            found |= set(folder.parent.rglob("*.py"))
+    for name in named & _FOLDERS.keys():
+        found |= _lecture(_FOLDERS[name], root)
     data = [root / "data" / "claims" / f"{name}.json" for name in named if _plain(name)]
     data += [root / "data" / "checkpoints" / name / "card.json" for name in named if _plain(name)]
     return sorted({*found, *(path for path in data if path.is_file())})
@@ -64,17 +71,9 @@ def _defined_in(module: str, name: str, root: Path) -> Iterator[str]:
 
 def _lecture(module: str, root: Path) -> set[Path]:
     """All files of the lecture's folder that a module stands in; none for any other module."""
-    folder = root.joinpath(*module.split(".")[:3])
-    inside = module.startswith("vlcourse.teach.") and (folder / "exercises").is_dir()
-    return set(folder.rglob("*.py")) if inside else set()
-
-
-def _exercises(tree: ast.AST) -> Iterator[str]:
-    """The ids of the exercises: what stands in ``exercise("…")``."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "exercise":
-                yield from _strings(node)
+    lecture = ".".join(module.split(".")[:3])
+    inside = lecture in _FOLDERS.values()
+    return set(root.joinpath(*lecture.split(".")).rglob("*.py")) if inside else set()
 
 
 def _strings(tree: ast.AST) -> Iterator[str]:
