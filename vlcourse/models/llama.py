@@ -103,8 +103,8 @@ PRESETS: dict[str, LLaMAConfig] = {
     )
 }
 
-# The small ones of LLaMA 3, as their published files say; 3.1 and 3.2 were trained on texts of
-# 8,192 tokens first, and then with slower rotations on 131,072 (Grattafiori et al. 2024, section 3.4).
+# The small ones of LLaMA 3, as their published files say. 3.1 was trained on texts of 8,192 tokens
+# first and on 131,072 in the end (Grattafiori et al. 2024, section 3.4); 3.2 stands on it.
 LLAMA3: dict[str, LLaMAConfig] = {
     name: LLaMAConfig(
         128_256, width, layers, heads, 8, hidden, 1e-5, 500_000.0, 131_072,
@@ -113,7 +113,7 @@ LLAMA3: dict[str, LLaMAConfig] = {
     for name, width, layers, heads, hidden, factor, tied in (
         ("3.1-8B", 4096, 32, 32, 14336, 8.0, False),
         ("3.2-1B", 2048, 16, 32, 8192, 32.0, True),
-        ("3.2-3B", 3072, 28, 24, 8192, 32.0, True),
+        ("3.2-3B", 3072, 28, 24, 0, 32.0, True),
     )
 }  # fmt: skip
 
@@ -126,7 +126,10 @@ class LLaMABlock(nn.Module):
         c = config
         self.norm1 = RMSNorm(c.width, c.norm_eps)
         self.attention = Attention(
-            c.width, c.heads, kv_heads=c.kv_heads or c.heads, head_width=c.head_width or None,
+            c.width,
+            c.heads,
+            kv_heads=c.kv_heads or c.heads,
+            head_width=c.head_width or None,
             bias=False,
         )
         self.norm2 = RMSNorm(c.width, c.norm_eps)
