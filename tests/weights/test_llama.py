@@ -16,9 +16,10 @@ from torch import Tensor, nn
 
 from vlcourse import weights
 from vlcourse.models.clip import CLIPConfig, TextConfig
-from vlcourse.models.llama import PRESETS, LLaMA, LLaMAConfig
+from vlcourse.models.llama import LLAMA3, PRESETS, LLaMA, LLaMAConfig
 from vlcourse.models.vit import ViTConfig
 from vlcourse.weights import llama as layouts
+from vlcourse.weights.mappings import Merged
 from vlcourse.weights.rename import Rule, WeightsError, fill, to_theirs
 
 Weights = dict[str, Tensor]
@@ -144,22 +145,127 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch) ->
         weights.to_transformers(other)
 
 
-def test_a_tied_head_becomes_a_copy(tmp_path: Path) -> None:
+def test_a_tied_head_stays_tied(tmp_path: Path) -> None:
     theirs = twin(tie_word_embeddings=True)
     theirs.save_pretrained(tmp_path)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
     for source in (tmp_path, theirs):
         ours = weights.from_hf(source)
-        assert torch.equal(ours.head.weight, theirs.lm_head.weight)
-        assert ours.head.weight.data_ptr() != ours.token.weight.data_ptr()
-        with torch.no_grad():
-            expected = theirs(text(1, 9)).logits
-            torch.testing.assert_close(ours(text(1, 9)), expected, rtol=1e-5, atol=1e-5)
+        assert ours.config.tied and ours.head.weight is ours.token.weight
+        same_logits(ours, theirs, 9)
+    out, config = weights.to_transformers(ours)
+    assert config["tie_word_embeddings"] and "lm_head.weight" not in out
+    weights.save_hf(ours, tmp_path / "ours")
+    same_logits(ours, transformers.LlamaForCausalLM.from_pretrained(tmp_path / "ours").eval(), 9)
+    official, params = weights.to_official(ours)
+    assert torch.equal(official["output.weight"], official["tok_embeddings.weight"])
+    assert weights.from_official(official, params, context=40).config == ours.config
+    del official["output.weight"]
+    again = weights.from_official(official, params | {"vocab_size": -1}, context=40)
+    assert again.config == ours.config
+    same_bytes(again.state_dict(), ours.state_dict())
+
+
+def test_a_tied_model_that_stores_only_its_head(tmp_path: Path) -> None:
+    theirs = twin(tie_word_embeddings=True)
+    theirs.save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
-    stored["lm_head.weight"] = torch.ones(VOCAB, WIDTH)
+    stored["lm_head.weight"] = stored.pop("model.embed_tokens.weight")
     save_file(stored, tmp_path / "model.safetensors")
+    same_logits(weights.from_hf(tmp_path), theirs, 9)
+    save_file(stored | {"model.embed_tokens.weight": torch.ones(VOCAB, WIDTH)},
+              tmp_path / "model.safetensors")  # fmt: skip
     with pytest.raises(WeightsError, match="lm_head.weight .* is not .* though its config says"):
         weights.from_hf(tmp_path)
+
+
+def same_logits(ours: LLaMA, theirs: nn.Module, length: int) -> None:
+    with torch.no_grad():
+        expected = theirs(text(2, length)).logits
+        torch.testing.assert_close(ours(text(2, length)), expected, rtol=1e-5, atol=1e-5)
+
+
+LLAMA3_ROPE = {
+    "rope_type": "llama3", "rope_theta": 300.0, "factor": 4.0, "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 40,
+}  # fmt: skip
+LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 300.0, "factor": 4.0}
+
+
+@pytest.mark.parametrize("rope", [LLAMA3_ROPE, LINEAR_ROPE], ids=["llama3", "linear"])
+def test_slowed_rotations_beyond_the_old_context(tmp_path: Path, rope: dict[str, Any]) -> None:
+    """LLaMA 3.1's and 3.2's, on texts of three times the old context, in and out again."""
+    shape = dict(max_position_embeddings=160, num_key_value_heads=1, head_dim=20)
+    theirs = twin(rope_parameters=rope, **shape)
+    ours = weights.from_hf(theirs)
+    assert (ours.config.rope_factor, ours.config.head_width) == (4.0, 20)
+    same_logits(ours, theirs, 120)
+    plain = weights.from_hf(twin(**shape))
+    assert (plain(text(2, 120)) - ours(text(2, 120))).abs().max() > 0.1  # it matters
+    weights.save_hf(ours, tmp_path / "ours")
+    same_logits(ours, transformers.LlamaForCausalLM.from_pretrained(tmp_path / "ours").eval(), 120)
+    assert weights.from_hf(tmp_path / "ours").config == ours.config
+    old = weights.to_transformers(ours)[1]  # as files of transformers 4 say it
+    del old["rope_parameters"]
+    assert layouts.config_from_hf(old) == ours.config
+    with torch.no_grad():  # token by token, with a cache
+        cache = ours.new_cache(2, 120)
+        steps = [ours.step(text(2, 120)[:, i : i + 1], cache) for i in range(120)]
+    torch.testing.assert_close(torch.stack(steps, 1), ours(text(2, 120)), rtol=1e-4, atol=1e-4)
+
+
+def test_the_published_llama_3s() -> None:
+    """Their config.json as Meta published it, and the params.json of the official files."""
+    published = {
+        "model_type": "llama", "hidden_size": 2048, "head_dim": 64, "intermediate_size": 8192,
+        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 128_256, "max_position_embeddings": 131_072, "rms_norm_eps": 1e-5,
+        "rope_theta": 500_000.0, "tie_word_embeddings": True,
+        "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                         "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+    }  # fmt: skip
+    assert layouts.config_from_hf(published) == LLaMAConfig.preset("3.2-1B")
+    one = {"dim": 2048, "ffn_dim_multiplier": 1.5, "multiple_of": 256, "n_heads": 32}
+    one |= {"n_kv_heads": 8, "n_layers": 16, "norm_eps": 1e-5, "rope_theta": 500_000.0}
+    one |= {"use_scaled_rope": True, "vocab_size": 128_256}
+    only = {"tok_embeddings.weight": torch.empty(1)}
+    assert layouts.config_from_official(one, only, None) == LLAMA3["3.2-1B"]
+    three = one | {"dim": 3072, "n_layers": 28, "n_heads": 24, "ffn_dim_multiplier": 1.0}
+    assert layouts.config_from_official(three, only, None) == LLAMA3["3.2-3B"]
+    eight = one | {"dim": 4096, "n_layers": 32, "ffn_dim_multiplier": 1.3, "multiple_of": 1024}
+    assert layouts.config_from_official(eight, {}, None) == LLAMA3["3.1-8B"]
+    other = one | {"dim": 1024}
+    with pytest.raises(WeightsError, match="add rope_scaling_factor"):
+        layouts.config_from_official(other, only, None)
+    said = layouts.config_from_official(other | {"rope_scaling_factor": 16}, only, None)
+    assert said.rope_factor == 16
+    for config in LLAMA3.values():
+        weight = only if config.tied else {}
+        params = layouts.config_to_official(config)
+        assert layouts.config_from_official(params, weight, None) == config
+        assert layouts.config_from_hf(layouts.config_to_hf(config)) == config
+    with pytest.raises(WeightsError, match="rope_context 8192"):
+        layouts.config_to_official(LLaMAConfig(rope_factor=2.0))
+
+
+@pytest.mark.parametrize(("name", "count"), [("3.1-8B", 8_030_261_248), ("3.2-1B", 1_235_814_400),
+                                             ("3.2-3B", 3_212_749_824)])  # fmt: skip
+def test_parameters_of_the_published_llama_3s(name: str, count: int) -> None:
+    with torch.device("meta"):
+        model = LLaMAConfig.preset(name).build()
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+def test_consolidated_safetensors(tmp_path: Path) -> None:
+    """Mistral's way: official names in one safetensors file, heads of any width."""
+    model = random_model(kv_heads=2, head_width=10, theta=1e6)
+    out, params = weights.to_official(model)
+    params = {k: v for k, v in params.items() if k not in ("multiple_of", "ffn_dim_multiplier")}
+    save_file(out, tmp_path / "consolidated.safetensors")
+    (tmp_path / "params.json").write_text(json.dumps(params | {"hidden_dim": 28}))
+    read = weights.from_official(tmp_path)
+    assert read.config == model.config
+    same_bytes(read.state_dict(), model.state_dict())
 
 
 class OneByOne(Mapping[str, Tensor]):
@@ -192,12 +298,13 @@ def test_a_model_is_in_memory_once_while_it_is_loaded() -> None:
     assert len(source.given) == len(source) and source.most <= 2
     assert all(p.dtype == torch.bfloat16 for p in model.parameters())
     source = OneByOne(weights.to_official(random_model())[0])
-    whole = layouts.Merged([source], "one")
+    whole = Merged([source], "one")
     source.given.clear()
     assert "norm.weight" in whole and "none" not in whole and not source.given
     params = weights.to_official(random_model())[1]
     weights.from_official(whole, params)
-    assert len(source.given) == len(source) and source.most <= 2
+    assert len(source.given) == len(source) + 2  # whether the head is the embeddings was asked
+    assert source.most <= 2
 
 
 def test_missing_unused_and_misshapen_names() -> None:
@@ -261,15 +368,19 @@ def test_both_spellings_of_theta() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rotary scaling linear"),
-        ({"rope_parameters": {"rope_type": "llama3"}}, "rotary scaling llama3; .* default only"),
+        (
+            {"rope_scaling": {"type": "dynamic"}, "rope_parameters": None},
+            "type 'dynamic'; .* linear",
+        ),
+        ({"rope_parameters": {"rope_type": "llama3"}}, "no factor; our model needs a number"),
+        ({"rope_parameters": {"rope_type": "linear", "factor": 0.5}}, "rope_factor=0.5"),
         ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor 0.5"),
         ({"attention_bias": True}, "attention_bias True"),
         ({"mlp_bias": True}, "mlp_bias True"),
-        ({"hidden_act": "gelu"}, "hidden_act gelu; our LLaMA is made for silu"),
-        ({"head_dim": 20}, "head_dim 20; our LLaMA is made for 18.0"),
-        ({"num_attention_heads": 4}, "width 54 is not 4 heads of an even number of channels"),
-        ({"num_attention_heads": 2}, "width 54 is not 2 heads"),
+        ({"hidden_act": "gelu"}, "hidden_act 'gelu'; our model needs silu"),
+        ({"head_dim": 21}, "3 heads of 21 channels: each head needs an even number"),
+        ({"num_attention_heads": 4}, "width 54 in 4 heads: each head needs an even number"),
+        ({"num_attention_heads": 2}, "width 54 in 2 heads"),
     ],
 )
 def test_settings_that_our_model_does_not_have(change: dict[str, Any], said: str) -> None:
@@ -366,7 +477,9 @@ def test_shards_that_are_missing_or_strange(tmp_path: Path) -> None:
         weights.from_official(tmp_path)
     for file in tmp_path.glob("*.pth"):
         file.unlink()
-    with pytest.raises(WeightsError, match="has no consolidated.00.pth"):
+    with pytest.raises(
+        WeightsError, match="has no consolidated.safetensors and no consolidated.00.pth"
+    ):
         weights.from_official(tmp_path)
 
 
@@ -381,11 +494,11 @@ def test_the_official_loader_is_strict(tmp_path: Path) -> None:
     out, params = weights.to_official(random_model())
     with pytest.raises(WeightsError, match="pass params"):
         weights.from_official(out)
-    with pytest.raises(WeightsError, match="no LLaMA in its own layout: no n_heads"):
+    with pytest.raises(WeightsError, match="params.json has no n_heads"):
         weights.from_official(out, {k: v for k, v in params.items() if k != "n_heads"})
     with pytest.raises(WeightsError, match=r"settings that our LLaMA does not have: moe"):
         weights.from_official(out, params | {"moe": {}})
-    with pytest.raises(WeightsError, match="scales the rotary positions"):
+    with pytest.raises(WeightsError, match="use_scaled_rope but not how much"):
         weights.from_official(out, params | {"use_scaled_rope": True})
     with pytest.raises(WeightsError, match="12 misshapen: layers.0.feed_forward.w1.weight|w1"):
         weights.from_official(out, params | {"multiple_of": 29})
@@ -393,7 +506,7 @@ def test_the_official_loader_is_strict(tmp_path: Path) -> None:
         renamed = {n.replace("norm.weight", "norms.weight") if n == "norm.weight" else n: t
                    for n, t in out.items()}  # fmt: skip
         weights.from_official(renamed, params)
-    with pytest.raises(WeightsError, match="no output.weight"):
+    with pytest.raises(WeightsError, match="no tok_embeddings.weight"):
         weights.from_official({}, params | {"vocab_size": -1})
     (tmp_path / "params.json").write_text(json.dumps(params))
     torch.save({"norm.weight": Surprise()}, tmp_path / "consolidated.00.pth")

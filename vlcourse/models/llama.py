@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
 from vlcourse.layers.errors import ModelError
+from vlcourse.layers.ranges import check
 from vlcourse.layers.rotary import rotations
 from vlcourse.layers.states import block_states
 from vlcourse.models.base import Trainable
@@ -42,6 +44,29 @@ class LLaMAConfig:
     """Base of the rotary wavelengths."""
     context: int = 2048
     """Longest text it is trained on, in tokens."""
+    head_width: int = 0
+    """Channels of one head; 0 means width / heads, as in the paper."""
+    tied: bool = False
+    """Whether the head is the embeddings' matrix, as in LLaMA 3.2's 1B and 3B."""
+    rope_factor: float = 1.0
+    """How much slower the rotations turn, so that longer texts fit; 1 changes nothing."""
+    rope_context: int = 0
+    """LLaMA 3.1's scaling: the context before it. 0 means that all rotations turn slower alike."""
+    rope_low: float = 1.0
+    """Rotations with fewer turns than this within ``rope_context`` are slowed down in full."""
+    rope_high: float = 4.0
+    """Rotations with more turns than this within ``rope_context`` stay as they are."""
+
+    def __post_init__(self) -> None:
+        inf = float("inf")
+        check(self, head_width=(0, 65_536), rope_factor=(1, 65_536), rope_context=(0, 2**40))
+        check(self, rope_low=(0, 65_536))
+        check(self, rope_high=(math.nextafter(self.rope_low, inf), inf))
+
+    @property
+    def channels(self) -> int:
+        """Channels of one head."""
+        return self.head_width or self.width // self.heads
 
     @property
     def ffn(self) -> int:
@@ -60,14 +85,14 @@ class LLaMAConfig:
 
     @staticmethod
     def preset(name: str) -> LLaMAConfig:
-        """The shape of a published model, by its name in :data:`PRESETS`.
+        """The shape of a published model, by its name in :data:`PRESETS` or :data:`LLAMA3`.
 
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published LLaMA", name, PRESETS))
+        if name in PRESETS | LLAMA3:
+            return (PRESETS | LLAMA3)[name]
+        raise ModelError(no_such("published LLaMA", name, PRESETS | LLAMA3))
 
 
 # Touvron et al. 2023, table 2. The released 65B has norm_eps 1e-5, the others 1e-6.
@@ -80,6 +105,20 @@ PRESETS: dict[str, LLaMAConfig] = {
         ("65B", 8192, 80, 64, 1e-5),
     )
 }
+
+# The small ones of LLaMA 3, as their published files say. 3.1 was trained on texts of 8,192 tokens
+# first and on 131,072 in the end (Grattafiori et al. 2024, section 3.4); 3.2 stands on it.
+LLAMA3: dict[str, LLaMAConfig] = {
+    name: LLaMAConfig(
+        128_256, width, layers, heads, 8, hidden, 1e-5, 500_000.0, 131_072,
+        tied=tied, rope_factor=factor, rope_context=8192,
+    )
+    for name, width, layers, heads, hidden, factor, tied in (
+        ("3.1-8B", 4096, 32, 32, 14336, 8.0, False),
+        ("3.2-1B", 2048, 16, 32, 8192, 32.0, True),
+        ("3.2-3B", 3072, 28, 24, 0, 32.0, True),
+    )
+}  # fmt: skip
 
 
 class LLaMABlock(nn.Module):
@@ -95,7 +134,11 @@ class LLaMABlock(nn.Module):
         c = config
         self.norm1 = RMSNorm(c.width, c.norm_eps)
         self.attention = attention or Attention(
-            c.width, c.heads, kv_heads=c.kv_heads or c.heads, bias=False
+            c.width,
+            c.heads,
+            kv_heads=c.kv_heads or c.heads,
+            head_width=c.head_width or None,
+            bias=False,
         )
         self.norm2 = RMSNorm(c.width, c.norm_eps)
         self.mlp = SwiGLU(c.width, c.ffn)
@@ -125,6 +168,8 @@ class LLaMA(Trainable):
         self.blocks = nn.ModuleList(LLaMABlock(config) for _ in range(config.layers))
         self.norm_final = RMSNorm(config.width, config.norm_eps)
         self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        if config.tied:
+            self.head.weight = self.token.weight
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -182,7 +227,10 @@ class LLaMA(Trainable):
         past = cache.length if cache else 0
         seen = cache.add_mask(mask, batch, length) if cache else mask
         positions = masks.positions(seen, past, length, x.device)
-        rotation = rotations(positions, self.config.width // self.config.heads, self.config.theta)
+        c = self.config
+        rotation = rotations(
+            positions, c.channels, c.theta, c.rope_factor, c.rope_context, c.rope_low, c.rope_high
+        )
         allowed, causal = masks.decoder(seen, past, length, x.device)
         for i, block in enumerate(self.blocks):
             layer = cache.layers[i] if cache else None
@@ -197,7 +245,7 @@ class LLaMA(Trainable):
         """An empty cache for ``batch`` rows of up to ``length`` positions."""
         c = self.config
         return KVCache(
-            c.layers, batch, c.kv_heads or c.heads, length, c.width // c.heads,
+            c.layers, batch, c.kv_heads or c.heads, length, c.channels,
             like=self.token.weight,
         )  # fmt: skip
 

@@ -11,3 +11,4 @@ from vlcourse.weights.load import to_openai as to_openai
 from vlcourse.weights.load import to_transformers as to_transformers
 from vlcourse.weights.rename import Rule as Rule
 from vlcourse.weights.rename import WeightsError as WeightsError
+from vlcourse.weights.rename import WeightsWarning as WeightsWarning

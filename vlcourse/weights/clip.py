@@ -5,15 +5,14 @@ A rename table for each, and our config from theirs. ``vlcourse.weights.load`` u
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from vlcourse.layers.block import ACTIVATIONS
 from vlcourse.models.clip import CLIPConfig, TextConfig
-from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.vit import ViTConfig
 from vlcourse.weights.rename import Rule, WeightsError
+from vlcourse.weights.settings import HEADS, LAYERS, Settings
 
 # Names that checkpoints may hold beside the weights.
 OPENAI_SCALARS = ("input_resolution", "context_length", "vocab_size")
@@ -100,59 +99,55 @@ def _openai_blocks(block: str, layer: str) -> list[Rule]:
     ]
 
 
-def config_from_hf(settings: Mapping[str, Any], name: str = "this model") -> CLIPConfig:
+def config_from_hf(content: Mapping[str, Any], name: str = "this model") -> CLIPConfig:
     """Our config from the content of a transformers config.json; what it leaves out is ViT-B/32's.
 
     Raises:
-        WeightsError: for another kind of model, or settings that our CLIP does not have.
+        WeightsError: for another kind of model, settings that our CLIP does not have, or values
+            that cannot be.
     """
-    if settings.get("model_type") != "clip":
-        kind = settings.get("model_type", "unknown")
+    settings = Settings(content, name)
+    if (kind := settings.get("model_type", "unknown")) != "clip":
         raise WeightsError(f"{name} is of the type {kind!r}; this layout is CLIP's ('clip')")
     # Old files hold a second copy of each tower's settings, which transformers gives precedence.
     image, text = (
-        {**(settings.get(f"{tower}_config") or {}), **(settings.get(f"{tower}_config_dict") or {})}
+        Settings(
+            {**settings.part(f"{tower}_config").content}
+            | {**settings.part(f"{tower}_config_dict").content},
+            f"{name}, {tower}_config",
+        )
         for tower in ("vision", "text")
     )
-    if _square(image.get("num_channels", 3)) != 3:
-        raise WeightsError(f"{name} takes {image['num_channels']} channels, our towers take 3")
-    vocabulary = text.get("vocab_size", 49408)
+    image.need("num_channels", 3, 3)
+    vocabulary = text.whole("vocab_size", 49408, low=3)
     # 2 is what old files say; transformers then takes the largest id, as we do.
-    if text.get("eos_token_id", 2) not in (2, vocabulary - 1):
-        raise WeightsError(
-            f"{name} ends its texts with the id {text['eos_token_id']}; our text tower needs the "
-            f"largest id, {vocabulary - 1}"
-        )
+    text.need("eos_token_id", 2, 2, vocabulary - 1)
     return CLIPConfig(
-        settings.get("projection_dim", 512),
+        settings.whole("projection_dim", 512),
         ViTConfig(
-            image_size=_square(image.get("image_size", 224)),
-            patch_size=_square(image.get("patch_size", 32)),
-            **_tower_from_hf(image, 768, 12, name),
+            image_size=image.square("image_size", 224),
+            patch_size=image.square("patch_size", 32),
+            **_tower_from_hf(image, 768, 12),
         ),
         TextConfig(
             vocab_size=vocabulary,
-            context=text.get("max_position_embeddings", 77),
-            **_tower_from_hf(text, 512, 8, name),
+            context=text.whole("max_position_embeddings", 77),
+            **_tower_from_hf(text, 512, 8),
         ),
     )
 
 
-def _tower_from_hf(settings: Mapping[str, Any], width: int, heads: int, name: str) -> Any:
+def _tower_from_hf(settings: Settings, width: int, heads: int) -> Any:
     """What both towers have. ``width`` and ``heads`` stand in for what the file leaves out."""
-    hidden = settings.get("intermediate_size", 4 * width)
-    width = settings.get("hidden_size", width)
-    activation = settings.get("hidden_act", "quick_gelu")
-    if activation not in ("gelu", "quick_gelu"):
-        raise WeightsError(f"{name} uses {activation!r}; our MLP knows gelu and quick_gelu")
-    if (eps := settings.get("layer_norm_eps", 1e-5)) != 1e-5:
-        raise WeightsError(f"{name} has layer_norm_eps {eps}; our towers have 1e-05")
+    hidden = settings.whole("intermediate_size", 4 * width)
+    width = settings.whole("hidden_size", width)
+    settings.need("layer_norm_eps", 1e-5, 1e-5)
     return {
         "width": width,
-        "layers": settings.get("num_hidden_layers", 12),
-        "heads": settings.get("num_attention_heads", heads),
+        "layers": settings.whole("num_hidden_layers", 12, LAYERS),
+        "heads": settings.whole("num_attention_heads", heads, HEADS),
         "mlp_ratio": hidden / width,
-        "activation": activation,
+        "activation": settings.need("hidden_act", "quick_gelu", *sorted(ACTIVATIONS)),
     }
 
 
@@ -195,85 +190,3 @@ def _tower_to_hf(config: ViTConfig | TextConfig, embed: int) -> dict[str, Any]:
         "layer_norm_eps": 1e-5,
         "projection_dim": embed,
     }
-
-
-def config_from_openai(
-    weights: Mapping[str, Any],
-    prefix: str = "",
-    activation: str = "quick_gelu",
-    image_heads: int | None = None,
-    text_heads: int | None = None,
-) -> CLIPConfig:
-    """Our config from the shapes of a state dict in OpenAI's layout.
-
-    Raises:
-        KeyError: when a name that the shape is read from is missing.
-        WeightsError: when the shapes do not tell the heads or the size of the image.
-    """
-
-    def shape(name: str) -> tuple[int, ...]:
-        return tuple(weights[name].shape)
-
-    def tower(name: str, width: int, heads: int | None) -> Any:
-        numbers = [re.match(rf"{re.escape(name)}\.(\d+)\.", key) for key in weights]
-        return {
-            "width": width,
-            "layers": 1 + max((int(m[1]) for m in numbers if m), default=-1),
-            "heads": heads or _heads(width, name),
-            "mlp_ratio": shape(f"{name}.0.mlp.c_fc.bias")[0] / width,
-            "activation": activation,
-        }
-
-    image: ViTConfig | ResNetConfig
-    if "visual.layer1.0.conv1.weight" in weights:
-        stages = [re.match(r"visual\.layer(\d)\.(\d+)\.", key) for key in weights]
-        blocks = [(int(m[1]), int(m[2])) for m in stages if m]
-        one, two, three, four = (
-            1 + max((i for s, i in blocks if s == stage), default=-1) for stage in range(1, 5)
-        )
-        width = shape("visual.conv3.weight")[0]
-        image = ResNetConfig(
-            image_size=32 * _grid(shape("visual.attnpool.positional_embedding")[0]),
-            layers=(one, two, three, four),
-            width=width,
-            heads=image_heads or _heads(32 * width, "the attention pooling"),
-        )
-    else:
-        width, _, _, patch = shape("visual.conv1.weight")
-        image = ViTConfig(
-            image_size=patch * _grid(shape("visual.positional_embedding")[0]),
-            patch_size=patch,
-            **tower("visual.transformer.resblocks", width, image_heads),
-        )
-    vocabulary, width = shape(f"{prefix}token_embedding.weight")
-    text = TextConfig(
-        vocab_size=vocabulary,
-        context=shape(f"{prefix}positional_embedding")[0],
-        **tower(f"{prefix}transformer.resblocks", width, text_heads),
-    )
-    return CLIPConfig(shape(f"{prefix}text_projection")[-1], image, text)
-
-
-def _heads(width: int, tower: str) -> int:
-    if width % 64:
-        raise WeightsError(
-            f"the heads of {tower} cannot be told from its width {width}, which is no multiple of "
-            "64: pass image_heads and text_heads"
-        )
-    return width // 64
-
-
-def _grid(positions: int) -> int:
-    side = math.isqrt(positions - 1)
-    if side * side != positions - 1:
-        raise WeightsError(f"{positions} positions are not one and a square grid of patches")
-    return side
-
-
-def _square(size: Any) -> int:
-    """A size that some files write as [height, width]."""
-    if isinstance(size, (list, tuple)):
-        if len(set(size)) != 1:
-            raise WeightsError(f"images and patches of our towers are square, not {size}")
-        size = size[0]
-    return int(size)

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,17 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vlcourse.files import write_json
+from vlcourse.weights.mappings import unwrapped
 from vlcourse.weights.rename import WeightsError
 from vlcourse.weights.state import write_weights
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+HF_FILES = ("config.json", SINGLE, INDEX, "model-*-of-*.safetensors")
+# open_clip's, in the order in which they are looked for; its settings are in OPENAI_CONFIG.
+OPENAI_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
+                "open_clip_pytorch_model.bin")  # fmt: skip
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+OPENAI_CONFIG = "open_clip_config.json"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -35,16 +42,21 @@ class SafeTensors(Mapping[str, Tensor]):
     def __init__(self, *files: Path) -> None:
         self._files: dict[str, Any] = {}
         for file in files:
+            _refuse_pointer(file)
             try:
                 opened = safe_open(file, "pt")
             except FileNotFoundError:
                 raise WeightsError(f"there is no file {file}") from None
             except (SafetensorError, OSError) as error:
-                raise WeightsError(f"{file} is damaged: {error}") from None
+                raise WeightsError(f"{file} is damaged: {first_line(error)}") from None
             self._files |= dict.fromkeys(opened.keys(), opened)
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._files[name].get_tensor(name)
+        file = self._files[name]
+        try:
+            return file.get_tensor(name)
+        except Exception as error:  # a type that torch has not, a place outside of the file
+            raise WeightsError(f"{name} cannot be read: {first_line(error)}") from None
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
         return name in self._files
@@ -56,16 +68,22 @@ class SafeTensors(Mapping[str, Tensor]):
         return len(self._files)
 
 
-def model_folder(source: str | Path) -> Path:
-    """The folder of a transformers model: a local one, or the hub's, downloaded once.
+def local(source: str | Path) -> Path:
+    """A path on this machine; an unknown ~user stays as it is written."""
+    return Path(os.path.expanduser(source))
+
+
+def model_folder(source: str | Path, names: Sequence[str] = HF_FILES) -> Path:
+    """The folder of a model: a local one, or the hub's, downloaded once.
 
     Args:
-        source: a folder, or a hub id "owner/name". Only config.json and safetensors are fetched.
+        source: a folder, or a hub id "owner/name".
+        names: patterns of the files to fetch from the hub: settings and safetensors.
 
     Raises:
         WeightsError: when there is no such folder, model or network.
     """
-    folder = Path(source).expanduser()
+    folder = local(source)
     if folder.is_dir():
         return folder
     if folder.exists():
@@ -73,12 +91,15 @@ def model_folder(source: str | Path) -> Path:
     if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
         raise WeightsError(f"there is no folder {source} (and a hub id is written owner/name)")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
-    names = ["config.json", SINGLE, INDEX, "model-*-of-*.safetensors"]
     try:
-        return Path(snapshot_download(source, allow_patterns=names))
-    except RepositoryNotFoundError:
+        return Path(snapshot_download(source, allow_patterns=list(names)))
+    except (RepositoryNotFoundError, HFValidationError):
         raise WeightsError(
             f"there is no folder {source}, and the hub shows no model of that name"
         ) from None
@@ -87,6 +108,22 @@ def model_folder(source: str | Path) -> Path:
             f"there is no folder {source}, and the hub's model of that name is not in the cache "
             "and cannot be downloaded now: connect to the network (and unset HF_HUB_OFFLINE)"
         ) from None
+
+
+def openai_file(folder: Path) -> Path:
+    """The weights in a folder in OpenAI's layout: open_clip's, else the only file of weights.
+
+    Raises:
+        WeightsError: when there is none, or several of which none has open_clip's name.
+    """
+    named = [folder / name for name in OPENAI_FILES if (folder / name).is_file()]
+    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    if named[:1] or len(found) == 1:
+        return (named or found)[0]
+    said = ", ".join(path.name for path in found[:3]) or "no file of weights"
+    raise WeightsError(
+        f"{folder} has no {OPENAI_FILES[0]} but {said}: name the file with the weights"
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -109,8 +146,11 @@ def read_sharded(folder: Path) -> SafeTensors:
             f"{folder} has no {SINGLE}{found}: convert it with transformers, "
             "from_pretrained(…).save_pretrained(…), and name the new folder"
         )
-    shards = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
-    if any(Path(shard).name != shard for shard in shards):
+    weight_map = read_json(folder / INDEX).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise WeightsError(f"{folder / INDEX} has no weight_map of names and files")
+    shards = sorted(set(weight_map.values()))
+    if any(Path(shard).name != shard or "\0" in shard for shard in shards):
         raise WeightsError(f"{folder / INDEX} names files outside its folder")
     return SafeTensors(*(folder / shard for shard in shards))
 
@@ -153,48 +193,70 @@ def write_sharded(
 def read_state_dict(path: str | Path) -> Mapping[str, Any]:
     """The state dict in a .safetensors file, or in one that ``torch.save`` wrote.
 
-    The tensors are views of the mapped file, where its format allows.
+    The tensors are views of the mapped file, where its format allows. A training checkpoint is
+    unwrapped (:func:`unwrapped`).
 
     Raises:
         WeightsError: when it is missing, damaged, or holds anything but tensors and plain values
             (that is not unpickled; OpenAI's own .pt files are such).
     """
-    path = Path(path).expanduser()
+    path = local(path)
     if path.suffix == ".safetensors":
-        return SafeTensors(path)
-    if _is_torchscript(path):
+        return unwrapped(SafeTensors(path), str(path))
+    _refuse_pointer(path)
+    try:
+        mapped = zipfile.is_zipfile(path)  # files from before torch 1.6 are not
+        program = mapped and _is_torchscript(path)
+        weights = None
+        if not program:
+            weights = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except FileNotFoundError:
+        raise WeightsError(f"there is no file {path}") from None
+    except Exception as error:  # torch.load's errors for bad files are of many types
+        raise WeightsError(f"{path} is not a file of plain tensors: {first_line(error)}") from None
+    if program:
         raise WeightsError(
             f"{path} is a TorchScript archive, a program and not only weights: if you trust it, "
             "write torch.jit.load(path).state_dict() to a .safetensors file first"
         )
-    try:
-        mapped = zipfile.is_zipfile(path)  # files from before torch 1.6 are not
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except FileNotFoundError:
-        raise WeightsError(f"there is no file {path}") from None
-    except Exception as error:  # torch.load's errors for bad files are of many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} is not a file of plain tensors: {reason}") from None
     if not isinstance(weights, dict):
         raise WeightsError(f"{path} holds a {type(weights).__name__}, not a state dict")
-    return weights
+    return unwrapped(weights, str(path))
 
 
 def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, shortened to one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Say so when a file is only a note of Git LFS where the true one is."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except (OSError, ValueError):  # whoever opens it next says what is wrong
+        return
+    if start.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"{path} is a Git LFS pointer, not the file itself: run git lfs pull in its folder, "
+            "or download the file again"
+        )
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; :class:`WeightsError` when it is missing, damaged or no object."""
+    _refuse_pointer(path)
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise WeightsError(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not JSON: {first_line(error)}") from None
     if not isinstance(content, dict):
         raise WeightsError(f"{path} is not a JSON object")
     return content

@@ -6,34 +6,38 @@ of a head, and its query and key matrices have their rows in that order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vlcourse.models.llama import LLaMAConfig
-from vlcourse.weights.rename import Rule, WeightsError
+from vlcourse.weights.rename import Rule, WeightsError, same
+from vlcourse.weights.settings import HEADS, LAYERS, Settings
 
-# Names that checkpoints may hold beside the weights.
-OFFICIAL_BUFFERS = ("rope.freqs",)
+EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _PARAMS = {
     "dim", "n_layers", "n_heads", "n_kv_heads", "vocab_size", "multiple_of", "ffn_dim_multiplier",
-    "norm_eps", "rope_theta", "use_scaled_rope", "max_batch_size", "max_seq_len",
+    "norm_eps", "rope_theta", "use_scaled_rope", "rope_scaling_factor", "rope_high_freq_factor",
+    "head_dim", "hidden_dim", "max_batch_size", "max_seq_len",
 }  # fmt: skip
+# (width, layers) of the published models with use_scaled_rope → how much slower their rotations are
+# (their Hugging Face config.json says it): 3.2's 1B and 3B; 3.1's 8B, 70B and 405B.
+_FACTORS = {(2048, 16): 32, (3072, 28): 32, (4096, 32): 8, (8192, 80): 8, (16384, 126): 8}
 
 
 def hf_buffers(config: LLaMAConfig) -> list[str]:
     """What old transformers files hold beside the weights."""
-    return [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(config.layers)]
+    tied = [HEAD] if config.tied else []
+    return tied + [f"model.layers.{i}.self_attn.rotary_emb.inv_freq" for i in range(config.layers)]
 
 
 def hf_table(config: LLaMAConfig) -> list[Rule]:
     """transformers' names."""
     block, layer = "blocks.*", "model.layers.*"
-    head = config.width // config.heads
+    head = config.channels
     return [
-        Rule("token.weight", "model.embed_tokens.weight"),
+        Rule("token.weight", EMBEDDINGS),
         Rule(f"{block}.attention.q.*", f"{layer}.self_attn.q_proj.*", "halves", head),
         Rule(f"{block}.attention.k.*", f"{layer}.self_attn.k_proj.*", "halves", head),
         Rule(f"{block}.attention.v.*", f"{layer}.self_attn.v_proj.*"),
@@ -42,24 +46,18 @@ def hf_table(config: LLaMAConfig) -> list[Rule]:
         Rule(f"{block}.norm1.*", f"{layer}.input_layernorm.*"),
         Rule(f"{block}.norm2.*", f"{layer}.post_attention_layernorm.*"),
         Rule("norm_final.*", "model.norm.*"),
-        Rule("head.weight", "lm_head.weight"),
+        Rule("head.weight", HEAD),
     ]
 
 
-def untied(theirs: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:
-    """Weights whose head is tied to the embeddings (and not stored) with a head of their own.
+def hf_copies(config: LLaMAConfig) -> tuple[str, ...]:
+    """A head that is the embeddings again: stored as well, or in their place."""
+    return (EMBEDDINGS, HEAD) if config.tied else ()
 
-    Raises:
-        WeightsError: when a head is stored and is not the embeddings.
-    """
-    embeddings, head = "model.embed_tokens.weight", "lm_head.weight"
-    if embeddings not in theirs:
-        return theirs
-    if head in theirs and not torch.equal(theirs[head], theirs[embeddings]):
-        raise WeightsError(
-            f"{head} of {name} is not {embeddings}, though its config says that they are tied"
-        )
-    return {**theirs, head: theirs[embeddings]}
+
+def official_buffers(config: LLaMAConfig) -> tuple[str, ...]:
+    """What official files hold beside the weights: a table, and a head that is the embeddings."""
+    return ("rope.freqs", *(("output.weight",) if config.tied else ()))
 
 
 def official_table() -> list[Rule]:
@@ -79,47 +77,68 @@ def official_table() -> list[Rule]:
     ]
 
 
-def config_from_hf(settings: Mapping[str, Any], name: str = "this model") -> LLaMAConfig:
+def config_from_hf(content: Mapping[str, Any], name: str = "this model") -> LLaMAConfig:
     """Our config from the content of a transformers config.json; what it leaves out is the 7B's.
 
     Raises:
-        WeightsError: for settings that our LLaMA does not have.
+        WeightsError: for settings that our LLaMA does not have, or values that cannot be.
     """
+    settings = Settings(content, name)
     # Since transformers 5 all that concerns the rotation is in rope_parameters.
-    before, rope = (settings.get(key) or {} for key in ("rope_scaling", "rope_parameters"))
-    turned = rope.get("partial_rotary_factor") or settings.get("partial_rotary_factor") or 1.0
-    width, heads = settings.get("hidden_size", 4096), settings.get("num_attention_heads", 32)
-    for what, value, needed in (
-        ("rotary scaling", _scaling(before), "default"),
-        ("rotary scaling", _scaling(rope), "default"),
-        ("partial_rotary_factor", turned, 1.0),
-        ("head_dim", settings.get("head_dim") or width / heads, width / heads),
-        ("attention_bias", settings.get("attention_bias") or False, False),
-        ("mlp_bias", settings.get("mlp_bias") or False, False),
-        ("hidden_act", settings.get("hidden_act", "silu"), "silu"),
-    ):
-        if value != needed:
-            raise WeightsError(f"{name} has {what} {value}; our LLaMA is made for {needed} only")
+    rope = settings.part("rope_parameters" if "rope_parameters" in settings else "rope_scaling")
+    for key, default in (("attention_bias", False), ("mlp_bias", False), ("hidden_act", "silu")):
+        settings.need(key, default, default)
+    for where in (settings, rope):
+        where.need("partial_rotary_factor", 1.0, 1.0)
+    theta = (rope if "rope_theta" in rope else settings).real("rope_theta", 1e4, 0.0, 1e30)
+    context = settings.whole("max_position_embeddings", 2048)
+    heads = settings.whole("num_attention_heads", 32, HEADS)
     return _config(
-        vocab_size=settings.get("vocab_size", 32_000),
-        width=width,
-        layers=settings.get("num_hidden_layers", 32),
+        name,
+        vocab_size=settings.whole("vocab_size", 32_000),
+        width=settings.whole("hidden_size", 4096),
+        layers=settings.whole("num_hidden_layers", 32, LAYERS),
         heads=heads,
-        kv_heads=settings.get("num_key_value_heads"),
-        hidden=settings.get("intermediate_size", 11008),
-        norm_eps=settings.get("rms_norm_eps", 1e-6),
-        theta=rope.get("rope_theta") or settings.get("rope_theta"),
-        context=settings.get("max_position_embeddings", 2048),
+        kv_heads=settings.whole("num_key_value_heads", heads, HEADS),
+        hidden=settings.whole("intermediate_size", 11008),
+        norm_eps=settings.real("rms_norm_eps", 1e-6, 0.0, 1.0),
+        theta=theta,
+        context=context,
+        head_width=settings.whole("head_dim", 0, HEADS, low=0),
+        tied=settings.flag("tie_word_embeddings", False),
+        **_scaling(rope, context),
     )
 
 
-def _scaling(rope: Mapping[str, Any]) -> str:
-    return rope.get("rope_type") or rope.get("type") or "default"
+def _scaling(rope: Settings, context: int) -> dict[str, Any]:
+    """How the rotations are slowed down for long texts, as settings of ours."""
+    key = "rope_type" if "rope_type" in rope else "type"
+    kind = rope.need(key, "default", "default", "linear", "llama3")
+    if kind == "default":
+        return {}
+    factor = {"rope_factor": rope.real("factor", None, 0.0, 65_536.0)}
+    if kind == "linear":
+        return factor
+    low = rope.real("low_freq_factor", None, 0.0, 65_536.0)
+    return factor | {
+        "rope_context": rope.whole("original_max_position_embeddings", context),
+        "rope_low": low,
+        "rope_high": rope.real("high_freq_factor", None, low, 65_536.0),
+    }
 
 
 def config_to_hf(config: LLaMAConfig) -> dict[str, Any]:
     """Our config as the content of a transformers config.json, of version 5 and of those before."""
-    c = config
+    c, rope = config, dict[str, Any](rope_type="default")
+    first = 128_000 if c.vocab_size == 128_256 else 1  # LLaMA 3's vocabulary, or the ones before
+    if c.rope_factor != 1:
+        rope = {"rope_type": "llama3" if c.rope_context else "linear", "factor": c.rope_factor}
+    if c.rope_context:
+        rope |= {
+            "low_freq_factor": c.rope_low,
+            "high_freq_factor": c.rope_high,
+            "original_max_position_embeddings": c.rope_context,
+        }
     return {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
@@ -131,49 +150,95 @@ def config_to_hf(config: LLaMAConfig) -> dict[str, Any]:
         "num_key_value_heads": c.kv_heads or c.heads,
         "hidden_act": "silu",
         "rms_norm_eps": c.norm_eps,
+        "head_dim": c.channels,
         "rope_theta": c.theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": c.theta},
+        "rope_parameters": rope | {"rope_theta": c.theta},
+        "rope_scaling": rope if c.rope_factor != 1 else None,
         "max_position_embeddings": c.context,
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": c.tied,
         "attention_bias": False,
         "mlp_bias": False,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
+        "bos_token_id": first,
+        "eos_token_id": first + 1,
     }
 
 
 def config_from_official(
-    params: Mapping[str, Any], weights: Mapping[str, Tensor], context: int
+    params: Mapping[str, Any], weights: Mapping[str, Tensor], context: int | None
 ) -> LLaMAConfig:
     """Our config from the content of a params.json; a vocabulary of -1 is read from the weights.
 
+    Args:
+        params: LLaMA's, or Mistral's, which adds head_dim and hidden_dim.
+        weights: in which a head may be missing, which is then the embeddings.
+        context: longest text; by default 131,072 with slowed rotations, else 2,048.
+
     Raises:
-        KeyError: when a size or a tensor that it is read from is missing.
-        WeightsError: for settings that our LLaMA does not have.
+        KeyError: when a tensor that a size is read from is missing.
+        WeightsError: for settings that our LLaMA does not have, or values that cannot be.
     """
+    settings = Settings(params, "params.json")
     if unknown := sorted(set(params) - _PARAMS):
         said = ", ".join(unknown)
         raise WeightsError(f"params.json has settings that our LLaMA does not have: {said}")
-    if params.get("use_scaled_rope"):
-        raise WeightsError("params.json scales the rotary positions; our LLaMA does not")
-    vocabulary, width = params.get("vocab_size", -1), params["dim"]
-    hidden = int((params.get("ffn_dim_multiplier") or 1) * (8 * width // 3))
-    multiple = params.get("multiple_of", 256)
+    width, layers = settings.whole("dim", None), settings.whole("n_layers", None, LAYERS)
+    heads = settings.whole("n_heads", None, HEADS)
+    vocabulary = settings.whole("vocab_size", -1, low=-1)
+    multiple = settings.whole("multiple_of", 256)
+    hidden = int(settings.real("ffn_dim_multiplier", 1.0, 0.0, 1024.0) * (8 * width // 3))
+    slow = {}
+    if settings.flag("use_scaled_rope", False):
+        factor = _FACTORS.get((width, layers))
+        if factor is None and "rope_scaling_factor" not in settings:
+            raise WeightsError(
+                "params.json says use_scaled_rope but not how much, and the model has the size of "
+                "none that is known: add rope_scaling_factor (8 in LLaMA 3.1, 32 in 3.2)"
+            )
+        slow = {
+            "rope_factor": settings.real("rope_scaling_factor", factor, 0.0, 65_536.0),
+            "rope_high": settings.real("rope_high_freq_factor", 4.0, 1.0, 65_536.0),
+            "rope_context": 8192,
+        }
     return _config(
-        vocab_size=vocabulary if vocabulary > 0 else len(weights["output.weight"]),
+        "params.json",
+        vocab_size=vocabulary if vocabulary > 0 else _rows(weights),
         width=width,
-        layers=params["n_layers"],
-        heads=params["n_heads"],
-        kv_heads=params.get("n_kv_heads"),
-        hidden=multiple * -(-hidden // multiple),
-        norm_eps=params.get("norm_eps", 1e-5),
-        theta=params.get("rope_theta"),
-        context=context,
+        layers=layers,
+        heads=heads,
+        kv_heads=settings.whole("n_kv_heads", heads, HEADS),
+        hidden=settings.whole("hidden_dim", multiple * -(-hidden // multiple), 2**40),
+        norm_eps=settings.real("norm_eps", 1e-5, 0.0, 1.0),
+        theta=settings.real("rope_theta", 1e4, 0.0, 1e30),
+        context=context or (131_072 if slow else 2048),
+        head_width=settings.whole("head_dim", 0, HEADS, low=0),
+        tied=_tied(weights),
+        **slow,
     )
 
 
+def _tied(weights: Mapping[str, Tensor]) -> bool:
+    """Whether the head is not stored, or stored as the embeddings again."""
+    head, embeddings = "output.weight", "tok_embeddings.weight"
+    if head in weights and embeddings in weights:
+        return same(weights[head], weights[embeddings])
+    return embeddings in weights
+
+
+def _rows(weights: Mapping[str, Tensor]) -> int:
+    """The number of words, by the head or by the embeddings that are one with it."""
+    name = "output.weight" if "output.weight" in weights else "tok_embeddings.weight"
+    shape = tuple(getattr(weights[name], "shape", ()))
+    if not shape or not shape[0]:
+        raise WeightsError(f"{name} has the shape {shape}, not a row for each word")
+    return int(shape[0])
+
+
 def config_to_official(config: LLaMAConfig) -> dict[str, Any]:
-    """Our config as the content of a params.json; settings that LLaMA-1 has not, only if needed."""
+    """Our config as the content of a params.json; settings that LLaMA-1 has not, only if needed.
+
+    Raises:
+        WeightsError: for rotations that no params.json can say.
+    """
     c, usual = config, LLaMAConfig(width=config.width)
     params: dict[str, Any] = {
         "dim": c.width,
@@ -189,59 +254,29 @@ def config_to_official(config: LLaMAConfig) -> dict[str, Any]:
         params["n_kv_heads"] = c.kv_heads
     if c.theta != usual.theta:
         params["rope_theta"] = c.theta
+    if c.head_width:
+        params["head_dim"] = c.head_width
+    if c.rope_factor != 1:
+        if (c.rope_context, c.rope_low) != (8192, 1.0):
+            raise WeightsError(
+                "the official code slows rotations as LLaMA 3.1 does (rope_context 8192, rope_low "
+                f"1), not with {c.rope_context} and {c.rope_low}: use save_hf"
+            )
+        params |= {"use_scaled_rope": True, "rope_scaling_factor": c.rope_factor}
+        params |= {"rope_high_freq_factor": c.rope_high}
     return params
 
 
-def _config(
-    *, width: int, heads: int, hidden: int, kv_heads: int | None, **others: Any
-) -> LLaMAConfig:
+def _config(name: str, **said: Any) -> LLaMAConfig:
     """A config in which what is as in the paper is left to the defaults."""
-    if width % (2 * heads):
-        raise WeightsError(f"width {width} is not {heads} heads of an even number of channels")
-    if others["theta"] is None:
-        del others["theta"]
-    return LLaMAConfig(
-        width=width,
-        heads=heads,
-        kv_heads=0 if kv_heads in (None, heads) else kv_heads,
-        hidden=0 if hidden == LLaMAConfig(width=width).ffn else hidden,
-        **others,
-    )
-
-
-class Merged(Mapping[str, Tensor]):
-    """The shards of a model-parallel checkpoint as one; each tensor is joined when asked for.
-
-    Rows are divided between the shards in wq, wk, wv, w1, w3 and output, columns in wo, w2 and
-    tok_embeddings (in LLaMA-3 its rows); each shard has all of the norms.
-
-    Raises:
-        WeightsError: when shards are missing or of different models.
-    """
-
-    def __init__(self, shards: Sequence[Mapping[str, Tensor]], name: str) -> None:
-        self.shards = shards
-        if any(shard.keys() != shards[0].keys() for shard in shards):
-            raise WeightsError(f"the shards of {name} have different names: not of one model")
-        if "layers.0.attention.wo.weight" in shards[0]:
-            width, part = shards[0]["layers.0.attention.wo.weight"].shape
-            if part * len(shards) != width:
-                raise WeightsError(f"{name} has {len(shards)} shards, not all {width // part}")
-
-    def __getitem__(self, name: str) -> Tensor:
-        parts = [shard[name] for shard in self.shards]
-        if len(parts) == 1 or parts[0].ndim < 2:
-            return parts[0]
-        columns = name.endswith(("wo.weight", "w2.weight"))
-        if name == "tok_embeddings.weight":
-            columns = parts[0].shape[1] != len(self.shards[0]["norm.weight"])
-        return torch.cat(parts, dim=int(columns))
-
-    def __contains__(self, name: object) -> bool:  # Mapping's own would join the tensor
-        return name in self.shards[0]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shards[0])
-
-    def __len__(self) -> int:
-        return len(self.shards[0])
+    width, heads, head = said["width"], said["heads"], said["head_width"]
+    if (head or width / heads) % 2:
+        size = f"{heads} heads of {head} channels" if head else f"width {width} in {heads} heads"
+        raise WeightsError(f"{name} has {size}: each head needs an even number of channels")
+    said["head_width"] = 0 if head == width / heads else head
+    said["kv_heads"] = 0 if said["kv_heads"] == heads else said["kv_heads"]
+    said["hidden"] = 0 if said["hidden"] == LLaMAConfig(width=width).ffn else said["hidden"]
+    try:
+        return LLaMAConfig(**said)
+    except ValueError as error:  # out of our own ranges
+        raise WeightsError(f"{name} has a shape that cannot be built: {error}") from None

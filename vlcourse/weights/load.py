@@ -7,7 +7,8 @@ Files are read tensor by tensor, so that a model is in memory once while it is l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,10 +19,13 @@ from torch import Tensor, nn
 from vlcourse.models.clip import CLIP, CLIPConfig
 from vlcourse.models.llama import LLaMA, LLaMAConfig
 from vlcourse.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from vlcourse.weights import clip, files, llama, t5
+from vlcourse.weights import clip, files, llama, open_clip, t5
+from vlcourse.weights.mappings import Merged, unwrapped
 from vlcourse.weights.rename import Rule as Rule
 from vlcourse.weights.rename import WeightsError as WeightsError
-from vlcourse.weights.rename import fill, to_theirs
+from vlcourse.weights.rename import WeightsWarning as WeightsWarning
+from vlcourse.weights.rename import fill, once, to_theirs
+from vlcourse.weights.settings import Settings
 from vlcourse.weights.state import weights_of
 
 Model: TypeAlias = CLIP | LLaMA | Seq2Seq
@@ -37,10 +41,8 @@ class _Family:
     table: Callable[[Any], list[Rule]]
     buffers: Callable[[Any], Collection[str]]
     """Names that hold no weights and may be there."""
-    untied: Callable[[Mapping[str, Tensor], str], Mapping[str, Tensor]] | None = None
-    """For a config that says tie_word_embeddings: weights with what they leave out."""
-    check: Callable[[Mapping[str, Tensor], Any, str], None] | None = None
-    """Refuses what cannot be dropped, or be one tensor."""
+    copies: Callable[[Any], Sequence[str]] = lambda config: ()
+    """Names that are one tensor: the table knows the first, any of them may be left out."""
 
 
 # By the model_type of their config.json.
@@ -58,7 +60,7 @@ _FAMILIES = {
         llama.config_to_hf,
         llama.hf_table,
         llama.hf_buffers,
-        untied=llama.untied,
+        llama.hf_copies,
     ),
     "t5": _Family(
         Seq2SeqConfig,
@@ -66,7 +68,7 @@ _FAMILIES = {
         t5.config_to_hf,
         t5.hf_table,
         t5.hf_buffers,
-        check=t5.check_copies,
+        t5.hf_copies,
     ),
 }
 
@@ -75,8 +77,7 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
     """Our model with the weights of a transformers model; our config is made from theirs.
 
     Which model follows from the type that theirs says it has: clip → CLIP, llama → LLaMA, t5 →
-    Seq2Seq. Where theirs shares a matrix that ours has twice (the embeddings and the head of some
-    LLaMAs), each gets a copy.
+    Seq2Seq. A head that is the embeddings' matrix is shared here, too.
 
     Args:
         source: a transformers model (``CLIPModel``, ``LlamaForCausalLM``,
@@ -101,55 +102,86 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
         folder, name = files.model_folder(source), str(source)
         settings, theirs = files.read_config(folder), files.read_sharded(folder)
     kind = settings.get("model_type", "unknown")
-    if kind not in _FAMILIES:
+    if not isinstance(kind, str) or kind not in _FAMILIES:
         known = ", ".join(_FAMILIES)
         raise WeightsError(f"{name} is of the type {kind!r}; from_hf reads these types: {known}")
     family = _FAMILIES[kind]
     ours = family.config_from_hf(settings, name)
-    if family.untied and settings.get("tie_word_embeddings"):
-        theirs = family.untied(theirs, name)
-    if family.check:
-        family.check(theirs, ours, name)
+    theirs = once(theirs, family.copies(ours), name)
     return _filled(ours, theirs, family.table(ours), family.buffers(ours), name, dtype)
 
 
 def from_openai(
     source: Mapping[str, Any] | str | Path,
     *,
-    activation: str = "quick_gelu",
+    config: CLIPConfig | None = None,
+    activation: str | None = None,
     image_heads: int | None = None,
     text_heads: int | None = None,
 ) -> CLIP:
-    """A CLIP with weights in OpenAI's layout, which open_clip shares; config from the shapes.
+    """A CLIP with weights in OpenAI's layout, which open_clip shares.
+
+    The weights tell every size, but neither the heads nor the activation. Those come from
+    ``config`` or the other arguments, else from an open_clip_config.json in the same folder, else
+    from the paper's tables if the sizes are those of a model in them.
 
     Args:
-        source: a state dict, or a .safetensors or .pt file with one. open_clip's names with
-            ``text.`` before the text tower's (``CustomTextCLIP``) are understood too.
+        source: a state dict, or a .safetensors or .pt file with one, whole or in a training
+            checkpoint; a folder with such a file; or a hub id "owner/name", whose safetensors are
+            downloaded. open_clip's names with ``text.`` before the text tower's
+            (``CustomTextCLIP``) are understood too.
+        config: the whole shape.
         activation: "quick_gelu" for OpenAI's weights and open_clip's that say so; "gelu" for
-            open_clip's others. The weights do not tell.
-        image_heads, text_heads: heads of the towers, when they are not width / 64 (in a ResNet, of
-            the attention pooling, whose width is 32 times the stem's).
+            open_clip's others.
+        image_heads, text_heads: heads of the towers (in a ResNet, of the attention pooling).
 
     Returns:
         The model on the CPU, float32 (OpenAI's files are partly float16), in eval mode.
 
     Raises:
-        WeightsError: for a file that cannot be read, or weights that are not a CLIP's, or not
-            exactly; the missing, unused and misshapen names are listed.
+        WeightsError: for a file that cannot be read, weights that are not a CLIP's, or not
+            exactly (the missing, unused and misshapen names are listed); or that do not tell what
+            must then be given: the arguments are named.
     """
-    if isinstance(source, (str, Path)):
-        theirs, name = files.read_state_dict(source), str(source)
+    said = Path()  # where the settings may be
+    if isinstance(source, Mapping):
+        name, theirs = "the state dict", unwrapped(source, "the state dict")
     else:
-        theirs, name = source, "the state dict"
+        file, name = files.local(source), str(source)
+        if not file.is_file() and file.suffix not in files.SUFFIXES:
+            wanted = (files.OPENAI_CONFIG, *files.OPENAI_FILES[:2])
+            file = files.openai_file(files.model_folder(source, wanted))
+        theirs, said = files.read_state_dict(file), file.with_name(files.OPENAI_CONFIG)
     prefix = "text." if any(key.startswith("text.") for key in theirs) else ""
-    try:
-        config = clip.config_from_openai(theirs, prefix, activation, image_heads, text_heads)
-    except KeyError as error:
-        raise WeightsError(
-            f"{name} is no CLIP in OpenAI's layout: it has no {error.args[0]}"
-        ) from None
+    unsaid: list[str] = []
+    if config is None and said.is_file():
+        config = open_clip.config_from_open_clip(files.read_json(said), str(said))
+    elif config is None:
+        try:
+            config, unsaid = open_clip.config_from_shapes(
+                theirs, prefix, activation, image_heads, text_heads
+            )
+        except KeyError as error:
+            raise WeightsError(
+                f"{name} is no CLIP in OpenAI's layout: it has no {error.args[0]}"
+            ) from None
+        if not unsaid and not activation and clip.OPENAI_SCALARS[0] not in theirs:
+            warnings.warn(
+                f"{name} has the sizes of a model of OpenAI's and is taken for it, with QuickGELU: "
+                'pass activation="gelu" if it is one of open_clip\'s',
+                WeightsWarning,
+                stacklevel=2,
+            )
+    heads = (image_heads or config.image.heads, text_heads or config.text.heads)
+    config = open_clip.with_heads(config, *heads, activation or config.text.activation)
     table = clip.openai_table(config, prefix)
-    return _filled(config, theirs, table, clip.OPENAI_SCALARS, name, torch.float32)
+    model = _filled(config, theirs, table, clip.OPENAI_SCALARS, name, torch.float32)
+    if unsaid:  # said last: whoever lacks a tensor, too, hears of that first
+        raise WeightsError(
+            f"{name} has not the sizes of OpenAI's models, and weights do not tell "
+            f"{', '.join(unsaid)}: pass them, or put {files.OPENAI_CONFIG} beside the file"
+        )
+    return model
 
 
 def to_openai(model: CLIP) -> dict[str, Tensor]:
@@ -164,16 +196,17 @@ def from_official(
     source: Mapping[str, Tensor] | str | Path,
     params: Mapping[str, Any] | None = None,
     *,
-    context: int = 2048,
+    context: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> LLaMA:
     """A LLaMA with weights in the layout of the official code, whole or in model-parallel shards.
 
     Args:
-        source: a folder with consolidated.00.pth, its other shards and params.json; or a state
-            dict.
+        source: a folder with consolidated.safetensors, or consolidated.00.pth and its other shards,
+            and params.json; or a state dict.
         params: the content of params.json, which a state dict needs beside it.
-        context: longest text the model was trained on, in tokens; the files do not tell.
+        context: longest text the model was trained on, in tokens, which the files do not tell; by
+            default 2,048, or 131,072 when params say use_scaled_rope (LLaMA 3.1 and 3.2).
         dtype: type of the floating tensors, such as torch.bfloat16 for half of the memory.
 
     Returns:
@@ -183,24 +216,26 @@ def from_official(
         WeightsError: for files that cannot be read, shards that are missing, settings that our
             LLaMA does not have; or the missing, unused and misshapen names.
     """
-    theirs: Mapping[str, Tensor]
-    if isinstance(source, (str, Path)):
-        folder, name = Path(source).expanduser(), str(source)
-        params = params or files.read_json(folder / "params.json")
-        shards = sorted(folder.glob("consolidated.*.pth"))
-        if not shards:
-            raise WeightsError(f"{folder} has no consolidated.00.pth")
-        theirs = llama.Merged([files.read_state_dict(shard) for shard in shards], name)
-    elif params is None:
-        raise WeightsError("a state dict does not tell the heads: pass params, as in params.json")
+    theirs: Mapping[str, Any]
+    if isinstance(source, Mapping):
+        if params is None:
+            raise WeightsError("weights do not tell the heads: pass params, as in params.json")
+        name, theirs = "the state dict", unwrapped(source, "the state dict")
     else:
-        theirs, name = source, "the state dict"
+        folder, name = files.local(source), str(source)
+        params = files.read_json(folder / "params.json") if params is None else params
+        whole = folder / "consolidated.safetensors"
+        shards = [whole] if whole.is_file() else sorted(folder.glob("consolidated.*.pth"))
+        if not shards:
+            raise WeightsError(f"{folder} has no {whole.name} and no consolidated.00.pth")
+        square = "head_dim" not in Settings(params, "params.json")
+        theirs = Merged([files.read_state_dict(shard) for shard in shards], name, square)
     try:
         config = llama.config_from_official(params, theirs, context)
     except KeyError as error:
         raise WeightsError(f"{name} is no LLaMA in its own layout: no {error.args[0]}") from None
-    table, drop = llama.official_table(), llama.OFFICIAL_BUFFERS
-    return _filled(config, theirs, table, drop, name, dtype)
+    drop = llama.official_buffers(config)
+    return _filled(config, theirs, llama.official_table(), drop, name, dtype)
 
 
 def to_official(model: LLaMA) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -260,9 +295,9 @@ def _filled(
     try:
         with torch.device("meta"):
             model = config.build()
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # RuntimeError: more numbers than can be counted
         raise WeightsError(
-            f"the weights of {name} have a shape that cannot be built: {error}"
+            f"the weights of {name} have a shape that cannot be built: {files.first_line(error)}"
         ) from None
     fill(model, theirs, table, drop, f"the weights of {name}", dtype)
     return model.eval()

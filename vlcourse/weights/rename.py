@@ -7,9 +7,10 @@ relate. The same row takes a checkpoint in and writes it out, so the two directi
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,13 @@ from vlcourse.weights.state import aliases
 
 class WeightsError(VlcourseError, ValueError):
     """Weights that do not belong to the model they are meant for, or that cannot be read."""
+
+
+class WeightsWarning(UserWarning):
+    """Weights that were loaded, and about which something is doubtful."""
+
+
+_SCALARS = {(), (1,)}  # one number, which some store as a vector of one
 
 
 @dataclass(frozen=True)
@@ -34,9 +42,9 @@ class Rule:
     theirs: str
     """Their name."""
     op: Literal["same", "transpose", "rows", "halves", "scalar"] = "same"
-    """same; transpose: theirs is ours turned; scalar: theirs is () and ours (1,); rows: theirs is
-    our parts one under the other; halves: the rows of each head in another order, because we rotate
-    the channels (2j, 2j + 1) by their position and they rotate (j, j + half a head)."""
+    """same; transpose: theirs is ours turned; scalar: theirs is (), whatever ours is; rows: theirs
+    is our parts one under the other; halves: the rows of each head in another order, because we
+    rotate the channels (2j, 2j + 1) by their position and they rotate (j, j + half a head)."""
     head: int = 0
     """For "halves": rows of one head."""
 
@@ -69,8 +77,6 @@ class Entry:
             return whole.split(list(rows))
         if self.rule.op == "transpose":
             return [whole.T]
-        if self.rule.op == "scalar":
-            return [whole.reshape(1)]
         if self.rule.op == "halves":  # (heads · 2 · pairs, …) → (heads · pairs · 2, …)
             pairs = self.rule.head // 2
             return [whole.unflatten(0, (-1, 2, pairs)).transpose(1, 2).flatten(0, 2)]
@@ -80,8 +86,6 @@ class Entry:
         """The shape of their tensor, from those of ours."""
         if self.rule.op == "rows":
             return (sum(shape[0] for shape in shapes), *shapes[0][1:])
-        if self.rule.op == "scalar":
-            return ()
         return shapes[0][::-1] if self.rule.op == "transpose" else shapes[0]
 
 
@@ -156,29 +160,98 @@ def fill(
     given = set(theirs)  # asked once: a mapping may have to read a tensor to say that it has it
     missing = [entry.theirs for entry in plan if entry.theirs not in given]
     unused = sorted(given - {entry.theirs for entry in plan} - set(drop))
-    misshapen, filled = [], {}
+    misshapen, unreadable, doubtful, filled = [], [], [], {}
     for entry in plan:
         if entry.theirs not in given:
             continue
         shapes = [tuple(wanted[name].shape) for name in entry.ours]
-        expected = entry.shape(shapes)
-        tensor = theirs[entry.theirs].detach()
-        if tuple(tensor.shape) != expected:
-            misshapen.append(f"{entry.theirs} {tuple(tensor.shape)} instead of {expected}")
+        expected, tensor = entry.shape(shapes), theirs[entry.theirs]
+        if reason := unfit(tensor, wanted[entry.ours[0]].dtype):
+            unreadable.append(f"{entry.theirs} ({reason})")
             continue
-        parts = entry.inward(tensor, [s[0] for s in shapes if s])
+        shape = tuple(tensor.shape)
+        if shape != expected and not {shape, expected} <= _SCALARS:
+            misshapen.append(f"{entry.theirs} {shape} instead of {expected}")
+            continue
+        parts = entry.inward(tensor.detach().reshape(expected), [s[0] for s in shapes if s])
         for name, part in zip(entry.ours, parts, strict=True):
-            kind = dtype if part.is_floating_point() else part.dtype
+            kind = dtype if part.is_floating_point() else wanted[name].dtype
             filled[name] = part.to("cpu", kind, copy=True).contiguous()
-    problems = (("missing", missing), ("unused", unused), ("misshapen", misshapen))
+        if not all(_finite(filled[name]) for name in entry.ours):
+            doubtful.append(entry.theirs)
+    problems = (
+        ("missing", missing), ("unused", unused), ("misshapen", misshapen),
+        ("unreadable", unreadable),
+    )  # fmt: skip
     if any(names for _, names in problems):
         said = "; ".join(f"{len(n)} {word}: {shorten(n)}" for word, n in problems if n)
         raise WeightsError(f"{source} are not those of this {type(model).__name__}: {said}")
+    if doubtful:
+        warnings.warn(
+            f"{source} hold NaN or infinite numbers: {shorten(doubtful)}",
+            WeightsWarning,
+            stacklevel=4,
+        )
     filled |= {alias: filled[name] for alias, name in shared.items()}
     model.load_state_dict(filled, assign=True)
     for alias, name in shared.items():  # shared by construction: one parameter again
         path, _, leaf = alias.rpartition(".")
         setattr(model.get_submodule(path), leaf, model.get_parameter(name))
+
+
+def unfit(tensor: object, dtype: torch.dtype = torch.float32) -> str | None:
+    """Why this is no plain tensor of numbers for a parameter of a type; None if it is one."""
+    if not isinstance(tensor, Tensor):
+        return f"a {type(tensor).__name__}, no tensor"
+    if tensor.is_nested or tensor.layout != torch.strided:
+        return "sparse or nested: store it dense"
+    if tensor.is_meta:
+        return "without numbers, on the meta device"
+    kind = str(tensor.dtype).removeprefix("torch.")
+    floating = tensor.is_floating_point() and tensor.itemsize > 1
+    if tensor.is_quantized or (dtype.is_floating_point and not floating):
+        return f"{kind}: take weights that are not quantised, of 16 bits or more"
+    if not dtype.is_floating_point and (tensor.is_floating_point() or tensor.is_complex()):
+        return f"{kind}, no whole numbers"
+    if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():
+        return "a few numbers stretched to many"
+    return None
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two weights are the same plain tensor, number by number."""
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or unfit(a) or unfit(b):
+        return False
+    return a.dtype == b.dtype and torch.equal(a, b)
+
+
+def once(theirs: Mapping[str, Any], copies: Sequence[str], name: str) -> Mapping[str, Any]:
+    """Weights of which the config says that some names are one tensor, with the first of the names.
+
+    Args:
+        theirs: the weights; any of the names may be left out.
+        copies: the names; the table asks for the first, the others may be dropped.
+        name: what the error calls their source.
+
+    Raises:
+        WeightsError: when two differ: dropping one would be another model.
+    """
+    there = [copy for copy in copies if copy in theirs]
+    if not there:
+        return theirs
+    for copy in there[1:]:
+        if not same(theirs[copy], theirs[there[0]]):
+            raise WeightsError(
+                f"{copy} of {name} is not {there[0]}, though its config says that they are one"
+            )
+    return theirs if there[0] == copies[0] else {**theirs, copies[0]: theirs[there[0]]}
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether no number is NaN or infinite; without a mask of its size."""
+    if not tensor.is_floating_point() or not tensor.numel():
+        return True
+    return bool(torch.stack(tensor.aminmax()).isfinite().all())
 
 
 def shorten(names: Sequence[str], most: int = 6) -> str:

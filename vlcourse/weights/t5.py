@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from vlcourse.models.seq2seq import Seq2SeqConfig
 from vlcourse.weights.rename import Rule, WeightsError
+from vlcourse.weights.settings import HEADS, LAYERS, Settings
 
-# The token vectors again: the same memory in a model, sometimes stored again in a file.
-COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 # T5 1.0's files hold a bias for the cross-attention, which no implementation ever read.
 UNREAD = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 
@@ -50,28 +46,15 @@ def _attention(ours: str, theirs: str) -> list[Rule]:
     return [Rule(f"{ours}.{a}.weight", f"{theirs}.{b}.weight") for a, b in names.items()]
 
 
+def hf_copies(config: Seq2SeqConfig) -> tuple[str, ...]:
+    """The token vectors, and their copies: one in a model, sometimes stored again in a file."""
+    head = ("lm_head.weight",) if config.tied else ()
+    return ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", *head)
+
+
 def hf_buffers(config: Seq2SeqConfig) -> tuple[str, ...]:
-    """Names that a checkpoint may hold beside the weights: copies, and what is never read.
-
-    :func:`check_copies` makes sure that they are copies.
-    """
-    return (*COPIES, UNREAD, *(("lm_head.weight",) if config.tied else ()))
-
-
-def check_copies(theirs: Mapping[str, Tensor], config: Seq2SeqConfig, name: str) -> None:
-    """Refuse weights whose copies of the token vectors differ from them: dropping one would be
-    another model.
-
-    Raises:
-        WeightsError: naming the first that differs.
-    """
-    for copy in hf_buffers(config):
-        if copy == UNREAD or copy not in theirs or "shared.weight" not in theirs:
-            continue
-        if not torch.equal(theirs[copy], theirs["shared.weight"]):
-            raise WeightsError(
-                f"{copy} of {name} is not shared.weight, though its config says that they are one"
-            )
+    """Names that a checkpoint may hold beside the weights: copies, and what is never read."""
+    return (*hf_copies(config)[1:], UNREAD)
 
 
 def config_to_hf(config: Seq2SeqConfig) -> dict[str, Any]:
@@ -99,38 +82,36 @@ def config_to_hf(config: Seq2SeqConfig) -> dict[str, Any]:
     }
 
 
-def config_from_hf(settings: Mapping[str, Any], name: str = "this model") -> Seq2SeqConfig:
+def config_from_hf(content: Mapping[str, Any], name: str = "this model") -> Seq2SeqConfig:
     """Our config from the content of a transformers config.json; what it leaves out is t5-small's.
 
     Raises:
-        WeightsError: for another kind of model, or settings that our model does not have.
+        WeightsError: for another kind of model, settings that our model does not have, or values
+            that cannot be.
     """
-    if settings.get("model_type") != "t5":
-        kind = settings.get("model_type", "unknown")
+    settings = Settings(content, name)
+    if (kind := settings.get("model_type", "unknown")) != "t5":
         raise WeightsError(f"{name} is of the type {kind!r}; this layout is T5's ('t5')")
-    if not settings.get("is_encoder_decoder", True):
+    if not settings.flag("is_encoder_decoder", True):
         raise WeightsError(f"{name} is an encoder or a decoder alone; our model has both")
-    if (mlp := settings.get("feed_forward_proj", "relu")) not in ("relu", "gated-gelu"):
-        raise WeightsError(f"{name} has the MLP {mlp!r}; ours are 'relu' and 'gated-gelu'")
-    layers = settings.get("num_layers", 6)
-    decoder_layers = settings.get("num_decoder_layers")
-    start = settings.get("decoder_start_token_id")
-    if start is None:
-        start = settings.get("pad_token_id")
+    mlp = settings.need("feed_forward_proj", "relu", "relu", "gated-gelu")
+    layers = settings.whole("num_layers", 6, LAYERS)
+    vocabulary = settings.whole("vocab_size", 32_128)
+    pad = settings.whole("pad_token_id", 0, vocabulary - 1, low=0)
     # transformers 5 says that all heads are tied, and keeps what was said in the second name.
-    tied = settings.get("tie_word_embeddings", True)
+    tied = settings.flag("tie_word_embeddings", True)
     return Seq2SeqConfig(
-        vocab_size=settings.get("vocab_size", 32_128),
-        width=settings.get("d_model", 512),
+        vocab_size=vocabulary,
+        width=settings.whole("d_model", 512),
         encoder_layers=layers,
-        decoder_layers=layers if decoder_layers is None else decoder_layers,
-        heads=settings.get("num_heads", 8),
-        head_width=settings.get("d_kv", 64),
-        hidden=settings.get("d_ff", 2048),
+        decoder_layers=settings.whole("num_decoder_layers", layers, LAYERS),
+        heads=settings.whole("num_heads", 8, HEADS),
+        head_width=settings.whole("d_kv", 64, HEADS),
+        hidden=settings.whole("d_ff", 2048),
         gated=mlp == "gated-gelu",
-        tied=tied and settings.get("scale_decoder_outputs", True),
-        buckets=settings.get("relative_attention_num_buckets", 32),
-        max_distance=settings.get("relative_attention_max_distance", 128),
-        norm_eps=settings.get("layer_norm_epsilon", 1e-6),
-        start=start or 0,
+        tied=tied and settings.flag("scale_decoder_outputs", True),
+        buckets=settings.whole("relative_attention_num_buckets", 32, low=4),
+        max_distance=settings.whole("relative_attention_max_distance", 128),
+        norm_eps=settings.real("layer_norm_epsilon", 1e-6, 0.0, 1.0),
+        start=settings.whole("decoder_start_token_id", pad, vocabulary - 1, low=0),
     )
