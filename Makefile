@@ -54,18 +54,20 @@ claims: $(READY)
 bench: $(READY)
 	@set -e; for file in benchmarks/*.py; do echo "── $$file"; $(BIN)/python "$$file"; done
 
-# The first Python that is 3.11 or 3.12, out of $(PYTHON), python3.12 and python3.11.
+# The first Python from 3.11 to 3.14, out of $(PYTHON), python3.13, python3.12, python3.11, python3.14.
 $(READY): pyproject.toml constraints.txt
-	@set -e; ok='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'; \
+	@set -e; ok='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'; \
+	[ -w . ] || { echo "$(CURDIR) cannot be written, and .venv, build/ and runs/ are to lie there: \
+	copy it to a place of your own (cp -r $(CURDIR) ~/vlcourse) and run make in the copy" >&2; exit 1; }; \
 	if [ -x $(BIN)/python ]; then \
 		$(BIN)/python -c "$$ok" || { echo ".venv holds $$($(BIN)/python -V), and the course needs \
-	Python 3.11 or 3.12: delete .venv and run make again" >&2; exit 1; }; \
+	Python 3.11 to 3.14: delete .venv and run make again" >&2; exit 1; }; \
 	else \
-		found=; for python in "$(PYTHON)" python3.12 python3.11; do \
+		found=; for python in "$(PYTHON)" python3.13 python3.12 python3.11 python3.14; do \
 			if "$$python" -c "$$ok" 2>/dev/null; then found=$$python; break; fi; done; \
-		[ -n "$$found" ] || { echo "$(PYTHON) is not Python 3.11 or 3.12 ($$("$(PYTHON)" -V 2>/dev/null || \
-	echo not found)), and no python3.12 or python3.11 works here: install one, or name it: \
-	make PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+		[ -n "$$found" ] || { echo "$(PYTHON) is not Python 3.11 to 3.14 ($$("$(PYTHON)" -V 2>/dev/null || \
+	echo not found)), and no python3.11 to python3.14 works here: install one, or name it: \
+	make PYTHON=/path/to/python3.13" >&2; exit 1; }; \
 		echo "── setting up .venv with $$("$$found" -V) (once; a few minutes)"; \
 		"$$found" -m venv .venv || { rm -rf .venv; exit 1; }; \
 	fi; \
