@@ -1,6 +1,6 @@
 """Greedy decoding of a 162 M-parameter LLaMA against transformers' generate, in one run.
 
-Random weights, the same in all, which take turns; batch 1, float32, 16 tokens of prompt. Each new
+Random weights, the same in both, which take turns; batch 1, float32, 16 tokens of prompt. Each new
 token needs every weight once, apart from the table of token vectors, so the speed of the memory
 sets a bound: the time of a sum over as many bytes. How fast memory is changes from minute to minute
 on a shared machine, so the share of the bound is the median of the shares of single rounds.
@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from vlcourse.generate import generate
-from vlcourse.generate.fast_linear import for_decoding
 from vlcourse.models.llama import LLaMA
 from vlcourse.weights import from_hf
 
@@ -29,8 +28,8 @@ PROMPT = 16
 LENGTHS = (16, 64, 128, 256, 512, 1024)
 
 
-def twins() -> tuple[Any, LLaMA, LLaMA]:
-    """transformers' model, ours with nn.Linear, and ours made for decoding."""
+def twins() -> tuple[Any, LLaMA]:
+    """transformers' model, and ours with its weights."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -41,9 +40,9 @@ def twins() -> tuple[Any, LLaMA, LLaMA]:
     )  # fmt: skip
     torch.manual_seed(0)
     theirs = transformers.LlamaForCausalLM(config).eval()
-    plain, fast = from_hf(theirs), from_hf(theirs)
-    assert isinstance(plain, LLaMA) and isinstance(fast, LLaMA)
-    return theirs, plain.eval(), for_decoding(fast.eval())
+    model = from_hf(theirs)
+    assert isinstance(model, LLaMA)
+    return theirs, model.eval()
 
 
 def seconds(function: Callable[..., Any], *arguments: Any) -> float:
@@ -54,14 +53,14 @@ def seconds(function: Callable[..., Any], *arguments: Any) -> float:
 
 
 def compare(rounds: int, tokens: int) -> None:
-    """Tokens a second: A B C D A B C D …, medians, after a short run of each to warm up."""
-    theirs, plain, fast = twins()
+    """Tokens a second: A B A B …, medians, after a short run of each to warm up."""
+    theirs, model = twins()
     prompt = torch.randint(0, 32_000, (1, PROMPT), generator=torch.Generator().manual_seed(1))
-    weights = sum(p.numel() for p in fast.parameters()) - fast.token.weight.numel()
+    weights = sum(p.numel() for p in model.parameters()) - model.token.weight.numel()
     memory = torch.ones(weights)
-    print(f"{sum(p.numel() for p in fast.parameters()) / 1e6:.1f} M parameters")
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
 
-    def ours(model: LLaMA, new: int) -> Tensor:
+    def ours(new: int) -> Tensor:
         return generate(model, prompt, max_new_tokens=new)
 
     def peer(new: int) -> Tensor:
@@ -70,11 +69,10 @@ def compare(rounds: int, tokens: int) -> None:
         )[:, PROMPT:]
 
     runs: dict[str, Callable[[int], Any]] = {
-        "vlcourse, for_decoding": lambda new: ours(fast, new),
-        "vlcourse, nn.Linear": lambda new: ours(plain, new),
+        "vlcourse": ours,
         "transformers": peer,
     }
-    agree = int((ours(fast, 32) == peer(32)).sum())
+    agree = int((ours(32) == peer(32)).sum())
     print(f"of the first 32 tokens {agree} are those of transformers")
     for run in runs.values():
         run(4)
@@ -97,10 +95,10 @@ def compare(rounds: int, tokens: int) -> None:
         spread = f"{1 / max(times[name]):.1f} to {1 / min(times[name]):.1f}"
         ratio, share = median["transformers"] / value, statistics.median(shares[name])
         print(
-            f"{name:24} {1 / value:6.1f} tokens/s ({spread}), {share:4.0%} of the bound, "
+            f"{name:12} {1 / value:6.1f} tokens/s ({spread}), {share:4.0%} of the bound, "
             f"{ratio:.2f} × transformers"
         )
-    by_length(fast, rounds)
+    by_length(model, rounds)
 
 
 @torch.inference_mode()
