@@ -136,6 +136,11 @@ def build_parser() -> Parser:
     sub.add_argument("--checkpoint", type=Path, help="a run, or one of its step-… or best folders")
     sub.set_defaults(run=evaluate, takes_words=True)
 
+    sub = commands.add_parser("plan", help="what each GPU would hold of a recipe under FSDP")
+    sub.usage = "vlcourse plan RECIPE [key=value ...] [--ranks N]"
+    sub.add_argument("--ranks", type=int, default=8, help="number of GPUs (default: 8)")
+    sub.set_defaults(run=plan, takes_words=True)
+
     sub = commands.add_parser("checkpoints", help="train and store the shipped toy models")
     sub.usage = "vlcourse checkpoints [RECIPE ...]"
     sub.set_defaults(run=checkpoints, takes_words=True)
@@ -234,6 +239,18 @@ def evaluate(args: argparse.Namespace) -> None:
         model = parts.trained(recipe, RECIPES, file)
         print(f"weights: {file.parent}", file=sys.stderr)
     print_metrics(recipe.evaluator()(model.eval()))
+
+
+def plan(args: argparse.Namespace) -> None:
+    if not args.words:
+        raise UsageError("which recipe? vlcourse train --help lists them")
+    recipe = find_recipe(args.words)
+    from vlcourse.engine import plan as planner
+
+    shares = planner.plan(recipe.build_model, args.ranks)
+    whole = sum(share.weights for share in shares) // 4
+    print(f"{recipe.name}: {whole:,} parameters, float32 with AdamW, in GB a GPU, no activations")
+    print(planner.table(shares))
 
 
 def checkpoints(args: argparse.Namespace) -> None:

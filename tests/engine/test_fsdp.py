@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import fsdp_ranks
 import pytest
 import tiny
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
-from vlcourse.engine import checkpoint, moments, parallel, plan
+from vlcourse import cli
+from vlcourse.engine import checkpoint, moments, parallel, plan, sharding
 from vlcourse.engine.deferred import DeferError, Deferred
 from vlcourse.engine.optimizer import adamw
 from vlcourse.recipes import RECIPES
@@ -149,12 +152,38 @@ def test_the_plan_of_65b_over_8_ranks() -> None:
         assert share.adam == 2 * share.weights and share.kept == 4 * share.weights
     assert shares[0].unit == 4 * (4 * 8192**2 + 3 * 8192 * 22016 + 2 * 8192)
     lines = plan.table(shares).splitlines()
-    assert len(lines) == 9 and lines[1].split() == [
-        "0",
-        "32.64",
-        "32.64",
-        "65.29",
-        "130.57",
-        "3.24",
-    ]
+    assert len(lines) == 2  # 8 equal shares
+    assert lines[1].split() == ["0–7", "32.64", "32.64", "65.29", "130.57", "3.24"]
     assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize("world", [2, 3, 5])
+def test_the_plan_is_what_each_rank_gets(world: int) -> None:
+    """Against FSDP2's own cut of a model whose sizes do not divide, on every pretended rank."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    shares = plan.plan(tiny.Tiny, world)
+    for rank in range(world):
+        dist.init_process_group("fake", store=FakeStore(), rank=rank, world_size=world)
+        try:
+            with torch.device("meta"):
+                model = tiny.Tiny()
+            sharding.shard(model, torch.device("cpu"))
+            local = {n: p.to_local().numel() for n, p in model.named_parameters()}  # type: ignore[attr-defined]
+        finally:
+            dist.destroy_process_group()
+        assert shares[rank].weights == 4 * sum(local.values())
+        trained = sum(n for name, n in local.items() if not name.startswith("frozen"))
+        assert shares[rank].gradients == 4 * trained and shares[rank].adam == 8 * trained
+
+
+def test_the_command_prints_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "llm-toy", "model.width=128", "--ranks", "4"]) == 0
+    said = capsys.readouterr().out
+    model = RECIPES["llm-toy"].model
+    with torch.device("meta"):
+        whole = sum(p.numel() for p in replace(model, width=128).build().parameters())
+    assert f"llm-toy: {whole:,} parameters" in said and said.splitlines()[2].startswith("0–")
+    assert cli.main(["plan", "llm-toy", "--ranks", "0"]) == 2
+    assert "ranks=0 is out of range; 1 to" in capsys.readouterr().err
+    assert cli.main(["plan"]) == 2

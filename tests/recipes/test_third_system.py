@@ -131,6 +131,24 @@ def test_a_frozen_part_stays_bit_for_bit_and_in_eval_mode(
     assert not any(p.requires_grad for p in model.get_submodule("norm").parameters())
 
 
+def test_a_piece_is_the_part_of_its_name_in_a_model_of_another_kind(
+    table: dict[str, Recipe],
+) -> None:
+    theirs = recipes.train_recipe(table["bigram"]).model
+    recipe = Recipe("second", "", BigramConfig(), CycleData(), TRAIN)
+    model = started(replace(recipe, parts=(Part("head", "bigram", frozen=True),)), table)
+    assert torch.equal(model.head.weight, theirs.head.weight)
+    assert not model.head.weight.requires_grad
+    assert not torch.equal(model.token.weight, theirs.token.weight)
+    for part, config, said in (
+        (Part("head", "clip-toy"), BigramConfig(), "it is a CLIP and has no Linear called 'head'"),
+        (Part("", "clip-toy"), BigramConfig(), "it is a CLIP and has no Bigram called ''"),
+        (Part("head", "bigram"), BigramConfig(7), "its head does not fit: of another shape"),
+    ):
+        with pytest.raises(RecipeError, match=f"second cannot start from {part.source}: {said}"):
+            started(replace(recipe, model=config, parts=(part,)), table)
+
+
 def test_a_checkpoint_holds_what_was_trained_and_names_the_rest(
     table: dict[str, Recipe], tmp_path: Path
 ) -> None:

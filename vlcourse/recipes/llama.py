@@ -32,7 +32,7 @@ def make_tokenizer(name: str, vocab_size: int) -> SentenceBPE:
     """
     try:
         tokenizer = tokenizers.llama(None if name == "toy" else name)
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{error}; name a LLaMA tokenizer.model with data.tokenizer=…") from error
     if tokenizer.vocab_size > vocab_size:
         raise RecipeError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from vlcourse.layers.frozen import freeze
 from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
-from vlcourse.weights.state import Frozen, digest, weights_of
+from vlcourse.weights.state import CheckpointError, Frozen, check_fit, digest, weights_of
 
 
 def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Trainable:
@@ -83,22 +84,36 @@ def _piece(model: nn.Module, name: str, recipe: str) -> nn.Module:
 
 def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe]) -> Any:
     """The piece with its source's weights; strict."""
-    source, path = part.source, Path(part.source).expanduser()
-    if path.exists():
-        checkpoint.load_weights(piece, path)
-        return piece
+    source = part.source
     if source in recipes:
         run, shipped = paths.runs_dir() / source, paths.checkpoints_dir() / source
         place = shipped if shipped.is_dir() and not run.is_dir() else run
         theirs: Any = trained(recipes[source], recipes, place)
+    elif os.path.exists(path := os.path.expanduser(source)):
+        checkpoint.load_weights(piece, Path(path))
+        return piece
     elif "/" in source:
         theirs = weights.from_hf(source)
     else:
         raise RecipeError(
             f"{recipe.name}, parts={part.module}:{source}: {no_such('recipe', source, recipes)}"
         )
-    config = piece.config
     try:
-        return config.adopt(theirs)
-    except ValueError as error:
+        if type(theirs) is type(piece):
+            return piece.config.adopt(theirs)
+        return _copied(piece, theirs, part.module)
+    except (ValueError, CheckpointError) as error:
         raise RecipeError(f"{recipe.name} cannot start from {source}: {error}") from None
+
+
+def _copied(piece: nn.Module, model: nn.Module, name: str) -> nn.Module:
+    """The piece with the weights of another kind of model's part of the same name."""
+    theirs = dict(model.named_modules()).get(name)
+    if type(theirs) is not type(piece):
+        kind = type(piece).__name__
+        raise ValueError(f"it is a {type(model).__name__} and has no {kind} called {name!r}")
+    given, wanted = theirs.state_dict(), piece.state_dict()
+    shapes = ({n: t.shape for n, t in tensors.items()} for tensors in (given, wanted))
+    check_fit(f"its {name} does not fit", *shapes)
+    piece.load_state_dict(given)
+    return piece

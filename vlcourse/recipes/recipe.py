@@ -61,7 +61,8 @@ class Part:
     module: str
     """The piece, "image" say; "" is the whole model."""
     source: str
-    """A recipe (its run in runs/, else what ships), a file or folder of weights, or a hub id."""
+    """A recipe (its run in runs/, else what ships), a file or folder of weights, or a hub id. Of a
+    model of another kind than the piece, it is the part that has the piece's name."""
     frozen: bool = False
     """It is not trained: no gradient, always in eval mode, in no checkpoint but by its hash."""
 
