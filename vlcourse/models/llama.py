@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from vlcourse import losses
 from vlcourse.layers import masks
-from vlcourse.layers.attention import Attention
+from vlcourse.layers.attention import Attention, head_channels
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
 from vlcourse.layers.errors import ModelError
+from vlcourse.layers.ranges import check
 from vlcourse.layers.rotary import rotations
 from vlcourse.layers.states import block_states
-from vlcourse.models.base import Trainable
+from vlcourse.models.base import CONTEXT, EPS, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
 from vlcourse.names import no_such
 
 
@@ -42,6 +43,18 @@ class LLaMAConfig:
     """Base of the rotary wavelengths."""
     context: int = 2048
     """Longest text it is trained on, in tokens."""
+
+    def __post_init__(self) -> None:
+        check(self, vocab_size=VOCAB, width=WIDTH, layers=LAYERS, heads=HEADS)
+        check(self, kv_heads=(0, self.heads), hidden=(0, HIDDEN[1]), context=CONTEXT)
+        check(self, norm_eps=EPS, theta=(1, 1e12))
+        if head_channels(self.width, self.heads) % 2:
+            raise ModelError(
+                f"width {self.width} is not {self.heads} heads of an even number of channels, "
+                "which rotary positions need"
+            )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ModelError(f"{self.heads} heads cannot share kv_heads {self.kv_heads}")
 
     @property
     def ffn(self) -> int:

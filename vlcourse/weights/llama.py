@@ -174,7 +174,7 @@ def config_from_official(
 
 def config_to_official(config: LLaMAConfig) -> dict[str, Any]:
     """Our config as the content of a params.json; settings that LLaMA-1 has not, only if needed."""
-    c, usual = config, LLaMAConfig(width=config.width)
+    c, usual = config, LLaMAConfig(width=config.width, heads=1)
     params: dict[str, Any] = {
         "dim": c.width,
         "n_layers": c.layers,
@@ -204,7 +204,7 @@ def _config(
         width=width,
         heads=heads,
         kv_heads=0 if kv_heads in (None, heads) else kv_heads,
-        hidden=0 if hidden == LLaMAConfig(width=width).ffn else hidden,
+        hidden=0 if hidden == LLaMAConfig(width=width, heads=1).ffn else hidden,
         **others,
     )
 
