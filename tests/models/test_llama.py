@@ -48,9 +48,9 @@ def test_published_sizes(name: str, parameters: int, ffn: int) -> None:
 
 
 def test_the_feed_forward_width_is_rounded_up_to_256() -> None:
-    for width, ffn in ((96, 256), (97, 512), (192, 512), (193, 768), (4096, 11008)):
-        assert LLaMAConfig(width=width).ffn == ffn
-    assert LLaMAConfig(width=96, hidden=61).ffn == 61
+    for width, ffn in ((96, 256), (98, 512), (192, 512), (193, 768), (4096, 11008)):
+        assert LLaMAConfig(width=width, heads=1).ffn == ffn
+    assert LLaMAConfig(width=96, heads=1, hidden=61).ffn == 61
 
 
 def test_nothing_has_a_bias_and_the_head_is_its_own() -> None:

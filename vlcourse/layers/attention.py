@@ -15,6 +15,13 @@ from vlcourse.layers.errors import ModelError
 from vlcourse.layers.rotary import rotate
 
 
+def head_channels(width: int, heads: int) -> int:
+    """Channels of one head; ModelError unless the heads divide the width."""
+    if width % heads:
+        raise ModelError(f"width {width} is not divisible by {heads} heads: change one of them")
+    return width // heads
+
+
 class Attention(nn.Module):
     """Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2).
 
@@ -48,11 +55,9 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.scale = heads, kv_heads or heads, scale
-        if head_width is None and width % heads:
-            raise ModelError(f"width {width} is not divisible by {heads} heads: change one of them")
         if heads % self.kv_heads:
             raise ModelError(f"{heads} heads cannot share {kv_heads} heads of keys and values")
-        self.head_width = head_width or width // heads
+        self.head_width = head_width or head_channels(width, heads)
         inner, inner_kv = heads * self.head_width, self.kv_heads * self.head_width
         self.q = nn.Linear(width, inner, bias)
         self.k = nn.Linear(context_width or width, inner_kv, bias)

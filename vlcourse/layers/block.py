@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from vlcourse.layers.errors import ModelError
+from vlcourse.names import no_such
 
 
 class _QuickGELU(torch.autograd.Function):
@@ -40,16 +41,21 @@ def quick_gelu(x: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": quick_gelu}
 
 
+def activation_called(name: str) -> Callable[[Tensor], Tensor]:
+    """The non-linearity of that name; ModelError when there is none."""
+    if name not in ACTIVATIONS:
+        raise ModelError(no_such("activation", name, ACTIVATIONS))
+    return ACTIVATIONS[name]
+
+
 class MLP(nn.Module):
     """Two linear maps with a non-linearity between them, applied to each position alone."""
 
     def __init__(self, width: int, hidden: int, activation: str = "gelu") -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ModelError(f"activation {activation!r} is not one of {sorted(ACTIVATIONS)}")
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation_called(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""

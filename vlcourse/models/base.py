@@ -7,6 +7,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+# What the settings of any model may be: beyond every published one, and small enough that a slip of
+# the hand is refused before memory is asked for.
+WIDTH = (1, 65_536)
+HIDDEN = (1, 1_048_576)
+LAYERS = (1, 1_000)
+HEADS = (1, 1_024)
+VOCAB = (1, 10_000_000)
+CONTEXT = (1, 10_000_000)
+EPS = (1e-30, 1.0)
+
 
 class Trainable(nn.Module, ABC):
     """A model that says what its losses are. Its ``forward`` is free for what the paper computes.

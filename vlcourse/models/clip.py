@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse import losses
-from vlcourse.layers.attention import Attention
-from vlcourse.layers.block import MLP, Block
+from vlcourse.layers.attention import Attention, head_channels
+from vlcourse.layers.block import MLP, Block, activation_called
 from vlcourse.layers.errors import ModelError
+from vlcourse.layers.ranges import check
 from vlcourse.layers.states import block_states
-from vlcourse.models.base import Trainable
+from vlcourse.models.base import CONTEXT, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
 from vlcourse.names import no_such
@@ -39,6 +40,12 @@ class TextConfig:
     activation: str = "quick_gelu"
     """Non-linearity of the MLP: gelu or quick_gelu."""
 
+    def __post_init__(self) -> None:
+        check(self, vocab_size=VOCAB, context=CONTEXT, width=WIDTH, layers=LAYERS, heads=HEADS)
+        check(self, mlp_ratio=(0, 64), mlp_hidden=HIDDEN)
+        head_channels(self.width, self.heads)
+        activation_called(self.activation)
+
     @property
     def mlp_hidden(self) -> int:
         """Hidden size of the MLP."""
@@ -55,6 +62,9 @@ class CLIPConfig:
     """The image tower."""
     text: TextConfig = field(default_factory=TextConfig)
     """The text tower."""
+
+    def __post_init__(self) -> None:
+        check(self, embed=WIDTH)
 
     def build(self) -> CLIP:
         """A freshly initialised model of this shape."""

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from vlcourse import losses
 from vlcourse.layers import masks
-from vlcourse.layers.attention import Attention
+from vlcourse.layers.attention import Attention, head_channels
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.ranges import check
 from vlcourse.layers.rotary import rotations
 from vlcourse.layers.states import block_states
-from vlcourse.models.base import Trainable
+from vlcourse.models.base import CONTEXT, EPS, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
 from vlcourse.names import no_such
 
 
@@ -58,10 +58,18 @@ class LLaMAConfig:
     """Rotations with more turns than this within ``rope_context`` stay as they are."""
 
     def __post_init__(self) -> None:
-        inf = float("inf")
-        check(self, head_width=(0, 65_536), rope_factor=(1, 65_536), rope_context=(0, 2**40))
-        check(self, rope_low=(0, 65_536))
-        check(self, rope_high=(math.nextafter(self.rope_low, inf), inf))
+        check(self, vocab_size=VOCAB, width=WIDTH, layers=LAYERS, heads=HEADS)
+        check(self, kv_heads=(0, self.heads), hidden=(0, HIDDEN[1]), context=CONTEXT)
+        check(self, norm_eps=EPS, theta=(1, 1e12), head_width=(0, WIDTH[1]))
+        check(self, rope_factor=(1, 65_536), rope_context=(0, 2**40), rope_low=(0, 65_536))
+        check(self, rope_high=(math.nextafter(self.rope_low, math.inf), math.inf))
+        if self.head_width % 2 or not self.head_width and head_channels(self.width, self.heads) % 2:
+            size = f"{self.heads} heads of {self.channels} channels"
+            raise ModelError(
+                f"width {self.width} gives {size}; rotary positions need an even number in each head"
+            )
+        if self.heads % (self.kv_heads or self.heads):
+            raise ModelError(f"{self.heads} heads cannot share kv_heads {self.kv_heads}")
 
     @property
     def channels(self) -> int:

@@ -10,9 +10,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlcourse.layers.attention import Attention
+from vlcourse.layers.attention import Attention, head_channels
 from vlcourse.layers.errors import ModelError
+from vlcourse.layers.ranges import check
 from vlcourse.layers.states import block_states
+from vlcourse.models.base import HEADS, LAYERS
 
 EXPANSION = 4  # a bottleneck's output has four times its inner channels
 
@@ -29,6 +31,18 @@ class ResNetConfig:
     """Channels after the stem; the last stage gives 32 times as many."""
     heads: int = 32
     """Heads of the attention pooling."""
+
+    def __post_init__(self) -> None:
+        check(self, image_size=(32, 16_384), width=(2, 8_192), heads=HEADS)
+        if self.image_size % 32:
+            raise ModelError(f"image_size {self.image_size} is not a multiple of 32")
+        if len(self.layers) != 4 or not all(1 <= count <= LAYERS[1] for count in self.layers):
+            raise ModelError(
+                f"layers {self.layers} are not four numbers of 1 to {LAYERS[1]} blocks"
+            )
+        if self.width % 2:
+            raise ModelError(f"width {self.width} is odd, and the stem begins with half of it")
+        head_channels(32 * self.width, self.heads)
 
 
 class Bottleneck(nn.Module):
@@ -89,8 +103,6 @@ class ResNet(nn.Module):
     def __init__(self, config: ResNetConfig, embed: int) -> None:
         super().__init__()
         c = config
-        if c.image_size % 32:
-            raise ModelError(f"image_size {c.image_size} is not a multiple of 32")
         self.config = c
         half = c.width // 2
         self.stem = nn.Sequential(

@@ -17,9 +17,10 @@ from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
 from vlcourse.layers.errors import ModelError
+from vlcourse.layers.ranges import check
 from vlcourse.layers.relative import RelativeBias
 from vlcourse.layers.states import block_states
-from vlcourse.models.base import Trainable
+from vlcourse.models.base import EPS, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
 from vlcourse.names import no_such
 
 
@@ -53,6 +54,13 @@ class Seq2SeqConfig:
     """Added to the mean square in RMSNorm."""
     start: int = 0
     """The id that the decoder starts from; T5 takes its padding id."""
+
+    def __post_init__(self) -> None:
+        check(self, vocab_size=VOCAB, width=WIDTH, encoder_layers=LAYERS, decoder_layers=LAYERS)
+        check(self, heads=HEADS, head_width=(1, 8_192), hidden=HIDDEN, norm_eps=EPS)
+        check(self, buckets=(4, 512), start=(0, self.vocab_size - 1))
+        # half of the buckets hold one distance each, and the others must have some left
+        check(self, max_distance=(self.buckets // 2 + 1, 65_536))
 
     def build(self) -> Seq2Seq:
         """A freshly initialised model of this shape."""

@@ -10,10 +10,12 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vlcourse.layers.attention import Attention
-from vlcourse.layers.block import MLP, Block
+from vlcourse.layers.attention import Attention, head_channels
+from vlcourse.layers.block import MLP, Block, activation_called
 from vlcourse.layers.errors import ModelError
+from vlcourse.layers.ranges import check
 from vlcourse.layers.states import block_states
+from vlcourse.models.base import HEADS, HIDDEN, LAYERS, WIDTH
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,17 @@ class ViTConfig:
     """Hidden size of the MLP, in multiples of the width."""
     activation: str = "quick_gelu"
     """Non-linearity of the MLP: gelu or quick_gelu."""
+
+    def __post_init__(self) -> None:
+        check(self, image_size=(1, 16_384), patch_size=(1, 16_384), width=WIDTH, layers=LAYERS)
+        check(self, heads=HEADS, mlp_ratio=(0, 64), mlp_hidden=HIDDEN)
+        head_channels(self.width, self.heads)
+        activation_called(self.activation)
+        if self.image_size % self.patch_size:
+            raise ModelError(
+                f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}"
+            )
+        check(self, patches=(1, 1_000_000))
 
     @property
     def patches(self) -> int:
@@ -56,10 +69,6 @@ class ViT(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         c = config
-        if c.image_size % c.patch_size:
-            raise ModelError(
-                f"image_size {c.image_size} is not a multiple of patch_size {c.patch_size}"
-            )
         self.config = c
         self.width = c.width
         self.patch = nn.Conv2d(3, c.width, c.patch_size, stride=c.patch_size, bias=False)

@@ -239,7 +239,7 @@ def config_to_official(config: LLaMAConfig) -> dict[str, Any]:
     Raises:
         WeightsError: for rotations that no params.json can say.
     """
-    c, usual = config, LLaMAConfig(width=config.width)
+    c, usual = config, LLaMAConfig(width=config.width, heads=1)
     params: dict[str, Any] = {
         "dim": c.width,
         "n_layers": c.layers,
@@ -275,7 +275,9 @@ def _config(name: str, **said: Any) -> LLaMAConfig:
         raise WeightsError(f"{name} has {size}: each head needs an even number of channels")
     said["head_width"] = 0 if head == width / heads else head
     said["kv_heads"] = 0 if said["kv_heads"] == heads else said["kv_heads"]
-    said["hidden"] = 0 if said["hidden"] == LLaMAConfig(width=width).ffn else said["hidden"]
+    said["hidden"] = (
+        0 if said["hidden"] == LLaMAConfig(width=width, heads=1).ffn else said["hidden"]
+    )
     try:
         return LLaMAConfig(**said)
     except ValueError as error:  # out of our own ranges

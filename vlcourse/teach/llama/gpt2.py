@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from vlcourse import losses
 from vlcourse.layers import masks
-from vlcourse.layers.attention import Attention
+from vlcourse.layers.attention import Attention, head_channels
 from vlcourse.layers.block import MLP, RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache
 from vlcourse.layers.errors import ModelError
+from vlcourse.layers.ranges import check
 from vlcourse.layers.rotary import rotations
 from vlcourse.layers.states import block_states
-from vlcourse.models.base import Trainable
+from vlcourse.models.base import CONTEXT, EPS, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
 
 CHANGES = ("rmsnorm", "swiglu", "rotary")
 
@@ -45,8 +46,13 @@ class GPT2Config:
     """What LLaMA has and GPT-2 has not: any of :data:`CHANGES`."""
 
     def __post_init__(self) -> None:
+        check(self, vocab_size=VOCAB, width=WIDTH, layers=LAYERS, heads=HEADS, context=CONTEXT)
+        check(self, hidden=(0, HIDDEN[1]), norm_eps=EPS)
+        channels = head_channels(self.width, self.heads)
         if unknown := [name for name in self.changes if name not in CHANGES]:
             raise ModelError(f"GPT-2 knows the changes {', '.join(CHANGES)}, not {unknown}")
+        if "rotary" in self.changes and channels % 2:
+            raise ModelError(f"rotary positions need an even number of channels, not {channels}")
 
     @property
     def ffn(self) -> int:
