@@ -138,7 +138,8 @@ def _files(
         return parquet_rows(groups, split, name, folder, where, streaming)
     if not all(is_table(file) for file in files):
         raise SourceError(
-            f"{where} is not a .parquet, .jsonl, .json or .csv file, nor a folder of them."
+            f"{where} is not a .parquet, .jsonl, .json or .csv file, nor a folder of them; "
+            "unpack an archive (.tar, .zip) first."
         )
     tables = {
         key: [row for file in some for row in read_table(file)] for key, some in groups.items()
