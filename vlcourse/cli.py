@@ -88,7 +88,10 @@ def cut(text: str) -> str:
 def expected(error: Exception) -> str | None:
     """The sentence for an error that a user can cause and cure; None for a bug, which is shown."""
     if isinstance(error, VlcourseError):
-        return str(error.args[0]) if error.args else str(error)
+        said = str(error.args[0]) if error.args else str(error)
+        # From a worker that reads data it is in a traceback, whose last line is "Kind: sentence".
+        in_worker = said.startswith("Caught ")
+        return said.strip().rpartition("\n")[2].partition(": ")[2] if in_worker else said
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or 'cannot be used'}"
     if isinstance(error, FileNotFoundError):

@@ -152,6 +152,14 @@ def test_several_captions_of_one_picture(tmp_path: Path) -> None:
     assert data[1]["captions"] == ["c", "d"]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"limit": 0}, {"limit": -1}, {"shuffle": -1, "streaming": True}, {"max_bad": np.nan}]
+)
+def test_numbers_out_of_range_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(SourceError, match="limit is at least 1, shuffle at least 0, and max_bad"):
+        open_source(captioned(tmp_path / "set.parquet", 2), **wrong)
+
+
 def test_wrong_column_names_the_nearest(tmp_path: Path) -> None:
     path = captioned(tmp_path / "set.parquet", 2)
     with pytest.raises(

@@ -285,6 +285,6 @@ def _names(columns: Columns, data: Any) -> Iterator[str]:
 
 
 def _each(data: Any) -> Iterator[dict[str, Any]]:
-    for batch in data.iter(batch_size=1000):
+    for batch in data.iter(batch_size=100):  # of encoded pictures, maybe
         for values in zip(*batch.values(), strict=True):
             yield dict(zip(batch, values, strict=True))

@@ -119,11 +119,12 @@ def _is_path(text: str) -> bool:
 def _folder(path: Path, split: str | None, streaming: bool, captions: str | None) -> Rows:
     if split is not None and split.lower() not in SPLITS and os.path.isdir(path / split):
         path, split = path / split, None  # a folder by any name
+    name = path.absolute().name
     try:
         files = files_below(path)
         if groups := data_files(path, files, captions):
-            return _files(groups, split, path.name, path, streaming)
-        return table_rows(picture_rows(path, files), split, path.name, path, str(path))
+            return _files(groups, split, name, path, streaming)
+        return table_rows(picture_rows(path, files), split, name, path, str(path))
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror or error}.") from error
 
@@ -138,7 +139,8 @@ def _files(
         return parquet_rows(groups, split, name, folder, where, streaming)
     if not all(is_table(file) for file in files):
         raise SourceError(
-            f"{where} is not a .parquet, .jsonl, .json or .csv file, nor a folder of them."
+            f"{where} is not a .parquet, .jsonl, .json or .csv file, nor a folder of them; "
+            "unpack an archive (.tar, .zip) first."
         )
     tables = {
         key: [row for file in some for row in read_table(file)] for key, some in groups.items()
@@ -148,4 +150,4 @@ def _files(
     chosen = chosen_split(tables, split, where)[0]
     named = groups.get(chosen, files)  # the pictures are named as seen from their table
     base = Path(os.path.commonpath([file.parent for file in named]))
-    return table_rows(tables, split, folder.name, base, where)
+    return table_rows(tables, split, name, base, where)

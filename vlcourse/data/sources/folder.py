@@ -98,7 +98,7 @@ def picture_rows(folder: Path, files: list[Path]) -> dict[str, list[Row]]:
         raise SourceError(
             f"{folder} holds {what}: I read .parquet files, a table (metadata.csv, captions.jsonl, "
             "COCO's or LLaVA's .json), x.txt beside x.png, or a folder for each class; name "
-            "another table with captions=."
+            "another table with captions=, and unpack archives (.tar, .zip)."
         )
     texts = {file.with_suffix("") for file in files if file.suffix == ".txt"}
     beside = any(file.with_suffix("") in texts for file in pictures)

@@ -1,8 +1,13 @@
-"""Pictures with captions or labels, from the Hugging Face hub, parquet files or image folders.
+"""Pictures with captions or labels, from the Hugging Face hub, parquet files, tables or folders.
 
 ``open_source`` turns each of them into the same sample dict::
 
-    {"id": str, "image": uint8 (3, H, W), "caption": str, "label": int (labelled sources only)}
+    {"id": str, "image": uint8 (3, H, W), "caption": str,
+     "label": int,                                   # labelled sources
+     "image_id": str, "captions": list[str]}         # captioned sources; a list where one is stored
+
+Samples of one picture have the same ``image_id`` (Flickr8k has five rows a picture): the column of
+that name, or the picture's path, or a hash of its bytes.
 
 What happens to a sample that cannot be used (no image, a broken file, an empty caption, a label out
 of range): it never reaches the caller, it is counted by reason, and ``report()`` tells. Above
@@ -70,11 +75,20 @@ def open_source(
     """Open a source of images with captions or labels.
 
     Args:
-        source: a parquet file, glob or folder; an image folder with ``metadata.jsonl``,
-            ``metadata.csv``, ``captions.jsonl`` or ``captions.csv`` (or the path of such a
-            file); or a hub id "owner/name", the only form that uses the network. Whatever exists on
-            disk or looks like a path is never looked up; "hf://owner/name" forces the hub.
-        split: needed when the source holds more than one.
+        source: a file, a folder with its sub-folders, or a glob:
+
+            - parquet, in shards or not;
+            - a table that names its pictures: .csv (or .tsv; Flickr8k's captions.txt), .jsonl, or
+              .json: COCO's captions, Karpathy's splits, LLaVA's conversations (the first answer is
+              the caption), {"file": caption};
+            - pictures with x.txt beside x.png, or in a folder for each class.
+
+            Or a hub id "owner/name", the only form that uses the network. Whatever exists on disk
+            or looks like a path is never looked up; "hf://owner/name" forces the hub.
+        split: "train", "test", "validation" (or as it is called); needed when the source holds more
+            than one. Names of files and folders tell it, or a table's column "split". Where nothing
+            does, every tenth picture, as they first appear, is held out of "train" and is both
+            "test" and "validation"; None takes all.
         image, caption, label: column names; None finds them. A source with both captions and
             labels uses its captions, unless ``label`` is named and ``caption`` is not. Of a list of
             captions, row i uses number i modulo their count; sample["captions"] holds all.
@@ -97,6 +111,8 @@ def open_source(
             or too many bad samples.
     """
     templates = check_templates(template)
+    if (limit is not None and limit < 1) or shuffle < 0 or not 0 <= max_bad <= 1:
+        raise SourceError("limit is at least 1, shuffle at least 0, and max_bad between 0 and 1.")
     if streaming and (verify or cache_images):
         raise SourceError("verify and cache_images need streaming=False.")
     if shuffle and not streaming:

@@ -107,10 +107,11 @@ def _document_rows(path: Path) -> Iterator[Row]:
 
 def _coco(document: Row, path: Path) -> Iterator[Row]:
     """COCO's captions (Chen et al. 2015, section 5): one row a caption."""
-    images, captions = document.get("images"), document["annotations"]
+    number = 0
     try:
-        files = {image["id"]: image["file_name"] for image in images or ()}
-        for row in captions:
+        files = {image["id"]: image["file_name"] for image in document.get("images") or ()}
+        for row in document["annotations"]:
+            number += 1
             yield {
                 "file_name": files[row["image_id"]],
                 "caption": row["caption"],
@@ -119,22 +120,23 @@ def _coco(document: Row, path: Path) -> Iterator[Row]:
     except (KeyError, TypeError) as error:
         raise SourceError(
             f"{path} is not a file of COCO's captions, with images (id, file_name) and annotations "
-            f"(image_id, caption): {shorten(repr(error))}."
+            "(image_id of one of these, caption): see "
+            f"{f'annotation {number}' if number else 'its images'}."
         ) from error
 
 
 def _karpathy(images: list[Any], path: Path) -> Iterator[Row]:
     """Karpathy and Fei-Fei's splits (2015) of Flickr8k, Flickr30k and COCO: a row a caption."""
-    try:
-        for image in images:
+    for number, image in enumerate(images, 1):
+        try:
             name = "/".join(filter(None, (image.get("filepath"), image["filename"])))
             for sentence in image["sentences"]:
                 yield {"file_name": name, "caption": sentence["raw"], "split": image["split"]}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise SourceError(
-            f"{path} has images, but no captions: it needs COCO's annotations, or Karpathy's "
-            f"filename, sentences (raw) and split in each: {shorten(repr(error))}."
-        ) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise SourceError(
+                f"{path} has images, but no captions: it needs COCO's annotations, or Karpathy's "
+                f"filename, sentences (raw) and split in each; see image {number}."
+            ) from error
 
 
 def _checked(row: Any, where: str) -> Row:
@@ -160,9 +162,9 @@ def table_rows(
 
     chosen, part = chosen_split(groups, split, where)
     rows = groups[chosen]
-    # A name with a NUL or half of a surrogate pair is none that Arrow can hold.
-    columns = dict.fromkeys(key for row in rows for key in row if key.isprintable())
-    arrays = {column: _array([row.get(column) for row in rows]) for column in columns}
+    # Arrow cannot hold a name with a NUL or half of a surrogate pair.
+    columns = {shorten(key): key for row in rows for key in row}
+    arrays = {name: _array([row.get(key) for row in rows]) for name, key in columns.items()}
     data = datasets.Dataset(pyarrow.table(arrays))
 
     def values(column: str) -> Iterable[Any]:
