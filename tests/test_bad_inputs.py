@@ -57,7 +57,8 @@ MODELS = {
         model.text.heads=3 model.image.width=0 model.image.width=1e9 model.image.heads=0
         model.image.image_size=0 model.image.image_size=1e9 model.image.layers=1,1
         model.image.layers=1,1,1,1e9 model.image.layers=0,-1,1,1 model.text.activation=sine
-        data.augment=x data.templates=%s data.templates={{}} data.templates= data.source=none-such data.source=
+        data.augment=x data.templates=%s data.templates={{}} data.templates= data.source=
+        data.source=none-such
         parts=image:none-such parts=nothing:clip-toy parts=image:clip-live parts=a:b:c:d
         train.batch_size=1""",
     "clip-toy-vit": """model.image.patch_size=0 model.image.patch_size=5 model.image.patch_size=64
