@@ -133,6 +133,8 @@ def find_source(source: str) -> str:
 
     A folder of that name here is taken where they have none.
     """
+    if not source:  # it would be the data folder itself
+        raise RecipeError("data.source is empty: name a path or a hub id with data.source=…")
     if "/" in source or "." in source or len(source) > 255:  # no name of a file is longer
         return source
     if not (found := paths.find_data(source)):

@@ -171,13 +171,13 @@ def test_what_an_answer_uses_is_run_and_nothing_else() -> None:
     cells = [
         "import math\nfrom os.path import *\nlog = []",
         "def helper(x):\n    return math.floor(x) + table['k']\ntable = {}\ntable['k'] = 1",
-        "log.append(1)\nstates = 1 / 0",
+        "for n in (1, 2):\n    log.append(n)\nmath.floor('no')\nstates = 1 / 0\nstates.append(1)",
         '@exercise("a.b")\ndef other():\n    return "mine"',
         '@exercise("a.c")\ndef f(states):\n    return helper(states), other(), log, basename("x/y")',
         "table = None",
     ]
     f: Callable[[float], Any] = answers.build(cells, "a.c", lambda id: lambda: f"right {id}")
-    assert f(2.5) == (3, "right a.b", [], "y")
+    assert f(2.5) == (3, "right a.b", [1, 2], "y")
     with pytest.raises(answers.NoAnswer):
         answers.build(cells, "a.d", lambda id: None)
 

@@ -1,8 +1,8 @@
 """A student's answer, taken out of the notebook's cells with only what it needs to run.
 
 Nothing is run that the answer does not use: no training cell, no plot, no cell with an error. Used
-is what a fresh run would have bound before the answer: its imports, helpers and constants, and what
-these use in their turn. Another exercise's name stands for the reference, so that each is graded alone.
+is what a fresh run would have bound before the answer: its imports, helpers and constants, what fills
+these (``table[k] = v``, ``words.append(w)``), and what they use in their turn. Another exercise's name stands for the reference, so that each is graded alone.
 """
 
 from __future__ import annotations
@@ -52,8 +52,15 @@ class Statement:
     def uses(self) -> set[str]:
         return _names(self.code(), _LOADS, inner=True)
 
+    def fills(self) -> set[str]:
+        """Names of which it calls a method, ``name.append(…)``, which may change what they hold."""
+        if isinstance(self.node, Definition):
+            return set()
+        calls = [node.func for node in ast.walk(self.node) if isinstance(node, ast.Call)]
+        return {_root(call) for call in calls if isinstance(call, ast.Attribute)}
+
     def binds(self) -> set[str]:
-        """Names that it assigns, also by ``name.x = …`` and ``name[i] = …``; "*" binds any."""
+        """Names that it assigns, also by ``name.x = …``, ``name[i] = …``; "*" binds any."""
         found = _names(self.code(), _STORES, inner=False)
         for node in ast.walk(self.node):
             if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
@@ -111,7 +118,9 @@ def build(cells: Sequence[str], id: str, reference: Callable[[str], Any]) -> Any
 
 def _needed(before: Sequence[Statement], answer: Statement) -> list[Statement]:
     """The statements that the answer rests on, in their order."""
-    bound = [(statement, statement.binds()) for statement in before]
+    imports = [s.binds() for s in before if isinstance(s.node, (ast.Import, ast.ImportFrom))]
+    modules = set().union(*imports)  # a call of theirs fills nothing
+    bound = [(s, s.binds() | (s.fills() - modules)) for s in before]
     wanted, chosen = answer.uses() | {"*"}, [False] * len(bound)
     grows = True
     while grows:
