@@ -140,6 +140,22 @@ def test_no_number_of_a_config_is_taken_on_trust(
     assert refused >= 8
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_larger_than_its_file_is_refused_at_once(
+    kind: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Each size in turn as large as it may be; nothing of that size is made."""
+    whole = json.loads((folders[kind] / "config.json").read_text())
+    for key, value in (("layers", 1000), ("size", 2**26), ("d_model", 2**26)):
+        for path in (p for p in paths_of(whole) if p[-1].endswith(key)):
+            content = json.dumps(changed(whole, [(path, value)])).encode()
+            odd = copied(folders[kind], tmp_path / "odd", config__json=content)
+            begin = time.perf_counter()
+            with pytest.raises(VlcourseError, match="misshapen|blocks, but|not a mult|eos_tok"):
+                weights.from_hf(odd)
+            assert time.perf_counter() - begin < 5, path
+
+
 OPEN_CLIP = {
     "model_cfg": {
         "embed_dim": 8, "quick_gelu": True,
