@@ -81,6 +81,10 @@ def test_without_settings_all_that_is_not_told_is_demanded(tmp_path: Path) -> No
         weights.from_openai(tmp_path)
     with pytest.raises(WeightsError, match="do not tell activation: pass them, or put open_clip_"):
         weights.from_openai(tmp_path, image_heads=4, text_heads=5)
+    state = theirs.state_dict()
+    del state["ln_final.bias"]
+    with pytest.raises(WeightsError, match="1 missing: ln_final.bias$"):  # the worse fault first
+        weights.from_openai(state, image_heads=4, text_heads=5)
     ours = weights.from_openai(tmp_path, image_heads=4, text_heads=5, activation="gelu")
     same(ours, theirs)
     same(weights.from_openai(theirs.state_dict(), config=ours.config), theirs)
@@ -167,7 +171,7 @@ def test_training_checkpoints(tmp_path: Path, wrap: Any) -> None:
     for source in (file, torch.load(file)):
         ours = weights.from_openai(source, activation="gelu", image_heads=4, text_heads=5)
         same(ours, theirs)
-        assert float(ours.log_scale) == pytest.approx(float(theirs.logit_scale))
+        assert ours.log_scale.item() == pytest.approx(theirs.logit_scale.item())
 
 
 def test_folders_with_other_files(tmp_path: Path) -> None:

@@ -19,6 +19,12 @@ OPENAI_SCALARS = ("input_resolution", "context_length", "vocab_size")
 HF_BUFFERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 
 
+def blocks(config: CLIPConfig) -> int:
+    """Blocks of both towers."""
+    layers = config.image.layers
+    return config.text.layers + (sum(layers) if isinstance(layers, tuple) else layers)
+
+
 def hf_table() -> list[Rule]:
     """transformers' names. "pre_layrnorm" is their spelling."""
     rules = [

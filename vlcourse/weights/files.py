@@ -69,8 +69,17 @@ class SafeTensors(Mapping[str, Tensor]):
 
 
 def local(source: str | Path) -> Path:
-    """A path on this machine; an unknown ~user stays as it is written."""
-    return Path(os.path.expanduser(source))
+    """A path on this machine; an unknown ~user stays as it is written.
+
+    Raises:
+        WeightsError: when no file can have this name, or it may not be looked at.
+    """
+    path = Path(os.path.expanduser(source))
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{str(source)[:80]!r} cannot be opened: {first_line(error)}") from None
+    return path
 
 
 def model_folder(source: str | Path, names: Sequence[str] = HF_FILES) -> Path:

@@ -41,6 +41,8 @@ class _Family:
     table: Callable[[Any], list[Rule]]
     buffers: Callable[[Any], Collection[str]]
     """Names that hold no weights and may be there."""
+    blocks: Callable[[Any], int]
+    """How many blocks a model has, each with a tensor at least."""
     copies: Callable[[Any], Sequence[str]] = lambda config: ()
     """Names that are one tensor: the table knows the first, any of them may be left out."""
 
@@ -53,6 +55,7 @@ _FAMILIES = {
         clip.config_to_hf,
         lambda config: clip.hf_table(),
         lambda config: clip.HF_BUFFERS,
+        clip.blocks,
     ),
     "llama": _Family(
         LLaMAConfig,
@@ -60,6 +63,7 @@ _FAMILIES = {
         llama.config_to_hf,
         llama.hf_table,
         llama.hf_buffers,
+        lambda config: config.layers,
         llama.hf_copies,
     ),
     "t5": _Family(
@@ -68,6 +72,7 @@ _FAMILIES = {
         t5.config_to_hf,
         t5.hf_table,
         t5.hf_buffers,
+        lambda config: config.encoder_layers + config.decoder_layers,
         t5.hf_copies,
     ),
 }
@@ -108,6 +113,7 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
     family = _FAMILIES[kind]
     ours = family.config_from_hf(settings, name)
     theirs = once(theirs, family.copies(ours), name)
+    _check_depth(family.blocks(ours), theirs, name)
     return _filled(ours, theirs, family.table(ours), family.buffers(ours), name, dtype)
 
 
@@ -174,6 +180,7 @@ def from_openai(
             )
     heads = (image_heads or config.image.heads, text_heads or config.text.heads)
     config = open_clip.with_heads(config, *heads, activation or config.text.activation)
+    _check_depth(clip.blocks(config), theirs, name)
     table = clip.openai_table(config, prefix)
     model = _filled(config, theirs, table, clip.OPENAI_SCALARS, name, torch.float32)
     if unsaid:  # said last: whoever lacks a tensor, too, hears of that first
@@ -234,6 +241,7 @@ def from_official(
         config = llama.config_from_official(params, theirs, context)
     except KeyError as error:
         raise WeightsError(f"{name} is no LLaMA in its own layout: no {error.args[0]}") from None
+    _check_depth(config.layers, theirs, name)
     drop = llama.official_buffers(config)
     return _filled(config, theirs, llama.official_table(), drop, name, dtype)
 
@@ -281,6 +289,14 @@ def save_hf(model: Model, folder: str | Path, shard_bytes: int = 5_000_000_000) 
     kind = str(next(model.parameters()).dtype).removeprefix("torch.")
     config |= {"dtype": kind, "torch_dtype": kind}  # the name since transformers 5, and before
     files.write_sharded(Path(folder).expanduser(), weights, config, shard_bytes)
+
+
+def _check_depth(blocks: int, theirs: Mapping[str, Tensor], name: str) -> None:
+    """Refuse settings of more blocks than there are tensors, before building them takes minutes."""
+    if blocks > len(theirs):
+        raise WeightsError(
+            f"the settings of {name} say {blocks:,} blocks, but it has only {len(theirs):,} tensors"
+        )
 
 
 def _filled(

@@ -22,6 +22,10 @@ from vlcourse.weights.state import aliases
 class WeightsError(VlcourseError, ValueError):
     """Weights that do not belong to the model they are meant for, or that cannot be read."""
 
+    def __init__(self, said: str) -> None:
+        # Names come from files: a lone surrogate or a line break in one must not break the line.
+        super().__init__(" ".join(said.encode("utf-8", "backslashreplace").decode().splitlines()))
+
 
 class WeightsWarning(UserWarning):
     """Weights that were loaded, and about which something is doubtful."""
@@ -257,7 +261,7 @@ def _finite(tensor: Tensor) -> bool:
 def shorten(names: Sequence[str], most: int = 6) -> str:
     """The first few names, and how many more there are."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    return ", ".join(name[:200] for name in names[:most]) + rest
 
 
 def _parts(rule: Rule) -> list[str]:
