@@ -126,32 +126,30 @@ def test_a_cache_of_someone_else_does_not_stop_a_reader(tmp_path: Path) -> None:
 
 
 WORKERS = """
+import tiny, torch
 from vlcourse import paths
-import torch
-from vlcourse.engine import batches, config, parallel
+from vlcourse.engine import batches, parallel
 print(len(paths.tempfile.gettempdir()))
-data = [dict(x=torch.ones(3))] * 8
-ranks = parallel.Ranks("none", torch.device("cpu"))
-def collate(samples, generator):
-    return dict(x=torch.stack([s["x"] for s in samples]))
-if __name__ == "__main__":
-    train = config.TrainConfig(batch_size=4)
-    batch = next(batches.loader(data, collate, train, ranks, range(2), 1))
-    print(batch["x"].sum().item())
+(train, _), ranks = tiny.config(), parallel.Ranks("none", torch.device("cpu"))
+batch = next(batches.loader(tiny.Pairs(), tiny.collate, train, ranks, range(2), 1))
+print(len(batch["x"]) == train.batch_size)
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
-def test_a_long_temporary_folder_has_room_for_the_sockets_of_workers(tmp_path: Path) -> None:
+def test_a_long_temporary_folder_has_room_for_the_sockets_of_workers(
+    repo: Path, tmp_path: Path
+) -> None:
     long = tmp_path / ("x" * 100)
     long.mkdir()
+    places = (repo, repo / "tests")
     done = subprocess.run(
         [sys.executable, "-c", WORKERS],
-        env=os.environ | {"TMPDIR": str(long), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": os.pathsep.join(map(str, places))},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    length, total = done.stdout.split()
-    assert int(length) > 100 and float(total) == 12.0
+    length, whole = done.stdout.split()
+    assert int(length) > 100 and whole == "True"
