@@ -20,8 +20,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-
 from rights import without_rights
+
 from vlcourse import doctor
 
 

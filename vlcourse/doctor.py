@@ -1,7 +1,7 @@
 """``vlcourse doctor``: what is wrong with this environment, and what to do about it.
 
-It must work where little else does, so it imports the standard library only, reads versions from
-package metadata, and imports torch and matplotlib in a child process. A check that raises becomes a
+It must work where little else does, so it imports the standard library only, and imports torch and
+matplotlib in a child process. Versions are left to ``pip check``. A check that raises becomes a
 finding. Nothing contacts the network.
 """
 
@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ Status = Literal["ok", "warn", "fail"]
 
 SETUP = "pip install -e .[dev] -c constraints.txt"
 PAIR = "pip install --force-reinstall torch torchvision -c constraints.txt"
+PYTHONS = ((3, 11), (3, 12), (3, 13), (3, 14))
 PROBE_SECONDS = 180.0
 GIB = 2**30
 
@@ -108,18 +110,34 @@ def installed(name: str) -> str | None:
 
 def check_python() -> Iterator[Finding]:
     version = platform.python_version()
-    if not (3, 11) <= sys.version_info[:2] <= (3, 12):
-        action = "make a new environment with Python 3.11 or 3.12, then: " + SETUP
-        yield Finding("python", "fail", f"{version}; the course needs 3.11 or 3.12", action)
+    if sys.version_info[:2] not in PYTHONS:
+        action = "make a new environment with Python 3.11 to 3.14, then: " + SETUP
+        yield Finding("python", "fail", f"{version}; the course needs 3.11 to 3.14", action)
     elif sys.maxsize < 2**32:
-        yield Finding(
-            "python", "fail", f"{version}, 32-bit", "install a 64-bit Python 3.11 or 3.12"
-        )
+        yield Finding("python", "fail", f"{version}, 32-bit", "install a 64-bit Python")
     elif sys.prefix == sys.base_prefix and "CONDA_PREFIX" not in os.environ:
         action = "better: python -m venv .venv, activate it, then: " + SETUP
         yield Finding("python", "warn", f"{version}, outside a virtual environment", action)
     else:
         yield Finding("python", "ok", f"{version} at {sys.executable}")
+
+
+def check_packages() -> Iterator[Finding]:
+    """What ``pip check`` finds: packages that are missing or do not go together."""
+    if installed("vlcourse") is None:
+        yield Finding("packages", "fail", "vlcourse itself is not installed", SETUP)
+        return
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "check"]
+    child = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS)
+    said = (child.stdout or child.stderr).strip().splitlines()
+    if "No module named pip" in child.stderr:
+        yield Finding("packages", "warn", "not checked: no pip here", "try: uv pip check")
+    elif not child.returncode:
+        yield Finding("packages", "ok", "pip check finds no fault")
+    else:
+        ours = [line for line in said if line.startswith("vlcourse ")]
+        shown = "; ".join((ours or said)[:5])
+        yield Finding("packages", "fail" if ours else "warn", f"pip check: {shown}", SETUP)
 
 
 def check_torch() -> Iterator[Finding]:
@@ -157,11 +175,18 @@ def unmet_pairing(torch: str) -> str:
 
 
 def accelerator(facts: dict[str, Any], driver: bool) -> Finding:
-    """What torch can run on, from ``TORCH_PROBE``'s facts; ``driver``: NVIDIA's driver is there."""
+    """What torch runs on, from ``TORCH_PROBE``'s facts; ``driver``: NVIDIA's driver is there."""
+    asked = os.environ.get("VLCOURSE_DEVICE", "")
+    there = {"cpu": True, "cuda": bool(facts["cuda"]), "mps": facts["mps"]}
+    if asked and not there.get(asked):
+        have = ", ".join(name for name in there if there[name])
+        detail = f"VLCOURSE_DEVICE={asked}, but torch has {have} here"
+        return Finding("accelerator", "fail", detail, "unset VLCOURSE_DEVICE, or name one of these")
     if facts["cuda"]:
         return Finding("accelerator", "ok", f"CUDA: {', '.join(facts['cuda'])}")
     if facts["mps"]:
-        return Finding("accelerator", "ok", "Apple GPU (MPS)")
+        use = "in use" if asked == "mps" else "not used unless you set VLCOURSE_DEVICE=mps"
+        return Finding("accelerator", "ok", f"Apple GPU (MPS), {use}")
     if driver and facts["built_for_cuda"]:
         detail = f"torch is built for CUDA {facts['built_for_cuda']} but sees no GPU"
         return Finding("accelerator", "warn", detail, "run nvidia-smi; update the NVIDIA driver")
@@ -171,61 +196,47 @@ def accelerator(facts: dict[str, Any], driver: bool) -> Finding:
     return Finding("accelerator", "ok", "none; every lecture is made for a CPU")
 
 
-def check_cores() -> Iterator[Finding]:
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    few = cores < 2
-    action = "training cells take about twice the time they state" if few else ""
-    yield Finding("cores", "warn" if few else "ok", f"{cores} for this process", action)
-
-
-def memory_bytes() -> int:
-    """Memory this process may use: the machine's, or its container's limit. Bytes."""
-    if sys.platform == "win32":
-        import ctypes
-
-        class Status(ctypes.Structure):
-            _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
-                (name, ctypes.c_ulonglong)
-                for name in "total free page page_free v v_free x".split()
-            ]
-
-        status = Status(length=ctypes.sizeof(Status))
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-        return int(status.total)
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = Path(limit).read_text().strip() if Path(limit).is_file() else ""
-        if text.isdigit():
-            total = min(total, int(text))
-    return total
-
-
-def check_memory() -> Iterator[Finding]:
-    size = memory_bytes()
-    if size < 3.5 * GIB:
-        action = "close other programs; take smaller batches: train.batch_size=64"
-        yield Finding("memory", "warn", f"{size / GIB:.1f} GiB; 4 are comfortable", action)
+def check_data() -> Iterator[Finding]:
+    """The shipped weights, which an own ``VLCOURSE_DATA`` leaves behind."""
+    folder = paths.checkpoints_dir()
+    if any(folder.glob("*/model.safetensors")):
+        yield Finding("data", "ok", f"shipped weights at {folder}")
+    elif "VLCOURSE_DATA" in os.environ:
+        action = "unset VLCOURSE_DATA; VLCOURSE_CACHE moves the cache alone"
+        yield Finding("data", "warn", f"no shipped weights at {folder}: they are trained", action)
     else:
-        yield Finding("memory", "ok", f"{size / GIB:.1f} GiB")
+        action = "get it again: git checkout data, or install anew"
+        yield Finding("data", "fail", f"no shipped weights at {folder}", action)
 
 
-def check_disk() -> Iterator[Finding]:
-    folder = paths.cache_dir()
-    free = shutil.disk_usage(folder).free
-    if not os.access(folder, os.W_OK):
-        action = "make it writable, or name another folder in VLCOURSE_DATA"
-        yield Finding("disk", "fail", f"{folder} cannot be written", action)
-    elif free < 2 * GIB:
-        action = f"free some space; {folder} and runs/ may be deleted at any time"
-        yield Finding("disk", "warn", f"{free / GIB:.1f} GiB free; 2 are comfortable", action)
+def check_cache() -> Iterator[Finding]:
+    try:
+        folders = {part: paths.cache_dir(part) for part in ("", "datasets", "zoo")}
+    except paths.CacheError as error:
+        yield Finding("cache", "fail", str(error), "export VLCOURSE_CACHE=/a/folder/of/your/own")
+        return
+    wanted = next(iter(paths.cache_candidates()), Path("~/.cache"))
+    moved = [(wanted / part, place) for part, place in folders.items() if place != wanted / part]
+    free = shutil.disk_usage(folders[""]).free / GIB
+    if moved:
+        detail = f"{moved[0][0]} cannot be written, so {moved[0][1]} is used"
+        action = "make it yours, or name a folder of your own: export VLCOURSE_CACHE=FOLDER"
+        yield Finding("cache", "warn", detail, action)
     else:
-        yield Finding("disk", "ok", f"{free / GIB:.0f} GiB free at {folder}")
+        yield Finding("cache", "ok", str(wanted))
+    if free < 2:
+        action = f"free some space; {folders['']} and runs/ may be deleted at any time"
+        yield Finding("disk", "warn", f"{free:.1f} GiB free; 2 are comfortable", action)
+    else:
+        yield Finding("disk", "ok", f"{free:.0f} GiB free at {folders['']}")
+    if paths.sockets_dir() != Path(tempfile.gettempdir()):
+        detail = f"TMPDIR is too long for sockets: they are made in {paths.sockets_dir()}"
+        yield Finding("sockets", "ok", detail)
 
 
 def check_fonts() -> Iterator[Finding]:
     if installed("matplotlib") is None:
-        return  # check_packages says so
+        return  # pip check says so
     try:
         names = probe(FONT_PROBE)
     except ProbeError as error:
@@ -248,67 +259,26 @@ def check_offline() -> Iterator[Finding]:
     yield Finding("network", "ok", text + "; the lectures need no network")
 
 
-def constraints() -> dict[str, str]:
-    """``constraints.txt`` as {name: version}, from the checkout or the installed package."""
-    for folder in (paths.root(), Path(__file__).parent / "_data"):
-        file = folder / "constraints.txt"
-        if file.is_file():
-            pairs = re.findall(r"^([\w.-]+)==([^\s;]+)", file.read_text("utf-8"), re.MULTILINE)
-            return {canonical(name): version for name, version in pairs}
-    return {}
-
-
-def canonical(name: str) -> str:
-    """A distribution's name as package indexes compare it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def check_packages() -> Iterator[Finding]:
-    try:
-        required = metadata.requires("vlcourse") or []
-    except metadata.PackageNotFoundError:
-        yield Finding("packages", "fail", "vlcourse itself is not installed", SETUP)
-        return
-    direct = [re.split(r"[^\w.-]", line)[0] for line in required if "extra ==" not in line]
-    if missing := [name for name in direct if installed(name) is None]:
-        yield Finding("packages", "fail", f"missing: {', '.join(missing)}", SETUP)
-    pins = constraints()
-    pairs = [(name, installed(name), pin) for name, pin in pins.items()]
-    other = [
-        f"{name} {have} (stored outputs: {pin})"
-        for name, have, pin in pairs
-        if have and have != pin
-    ]
-    if other:
-        shown = ", ".join(other[:5]) + (f" and {len(other) - 5} more" if len(other) > 5 else "")
-        action = "only if a result differs from the stored one: " + SETUP
-        yield Finding("packages", "warn", f"other versions: {shown}", action)
-    elif not missing:
-        known = f"{sum(1 for _, have, _ in pairs if have)} packages as in constraints.txt"
-        yield Finding("packages", "ok", known if pins else "all there (no constraints.txt found)")
-
-
 CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_python,
     check_packages,
     check_torch,
-    check_cores,
-    check_memory,
-    check_disk,
+    check_data,
+    check_cache,
     check_fonts,
     check_offline,
 )
 
 
 def examine() -> Iterator[Finding]:
-    """Run every check; one that raises becomes a warning of its own."""
+    """Run every check; one that raises is a fault of its own: what it looks at is not known."""
     for check in CHECKS:
         try:
             yield from check()
         except Exception as error:
             name = check.__name__.removeprefix("check_")
             text = f"this check did not work: {type(error).__name__}: {error}"
-            yield Finding(name, "warn", text, "go on; report it if something else fails too")
+            yield Finding(name, "fail", text, "please report it, with these lines")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from vlcourse import VlcourseError
+from vlcourse import VlcourseError, paths
 from vlcourse.data.order import Epochs, Order, Ordered, ReadsMany
 from vlcourse.engine.config import TrainConfig
 from vlcourse.engine.parallel import Ranks
@@ -197,6 +197,8 @@ def loader(
         source, sampler, readers = Batches(*arguments), steps, workers
     else:
         source, sampler, readers = StreamBatches(*arguments, steps.start), None, workers > 0
+    if readers:
+        paths.shorten_temporary()  # workers hand their batches over through sockets
     return iter(
         DataLoader(
             source,

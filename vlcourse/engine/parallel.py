@@ -38,9 +38,19 @@ class ParallelError(VlcourseError, RuntimeError):
 def device() -> torch.device:
     """This process's device: its CUDA GPU if there is one, else the CPU.
 
-    ``VLCOURSE_DEVICE`` (cpu, cuda or mps) overrides the choice; mps is used only when asked for.
+    ``VLCOURSE_DEVICE`` (cpu, cuda or mps) overrides the choice. An Apple GPU (mps) is used only so:
+    the numbers of the lectures are a CPU's.
+
+    Raises:
+        ParallelError: ``VLCOURSE_DEVICE`` names none of the three, or one that is not here.
     """
     name = os.environ.get("VLCOURSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if not here.get(name):
+        have = ", ".join(known for known in here if here[known])
+        raise ParallelError(
+            f"VLCOURSE_DEVICE={name}: this machine has {have}; unset it or name that"
+        )
     if name == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", torch.cuda.current_device())

@@ -353,7 +353,7 @@ def test_unverified_source_puts_the_next_good_sample(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_workers_write_to_one_account(tmp_path: Path) -> None:
     data = open_source(mixed(tmp_path / "set.parquet"), verify=False)
-    loader = DataLoader(data, batch_size=10, num_workers=2, collate_fn=lambda samples: samples)
+    loader = DataLoader(data, batch_size=10, num_workers=2, collate_fn=list)
     assert sum(len(batch) for batch in loader) == 100
     check_report(data.report())
 

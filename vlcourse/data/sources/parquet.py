@@ -110,7 +110,7 @@ def _load(files: list[str], streaming: bool) -> Any:
             data_files=[glob.escape(file) for file in files],
             split="train",
             streaming=streaming,
-            cache_dir=str(paths.cache_dir() / "datasets"),
+            cache_dir=str(paths.cache_dir("datasets")),
         )
     except Exception as error:  # the library raises many kinds, and does not say which file it was
         for file in files:

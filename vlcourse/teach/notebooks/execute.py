@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlcourse import VlcourseError
+from vlcourse import VlcourseError, paths
 
 import os
 import re
@@ -56,7 +56,7 @@ def execute(
     The working folder is new and empty, so a notebook that leans on where it stands fails here.
     """
     meta = dict(nb.metadata)
-    with tempfile.TemporaryDirectory(prefix="vlcourse-") as place:
+    with tempfile.TemporaryDirectory(prefix="vlcourse-", dir=paths.sockets_dir()) as place:
         folder = Path(place, "empty")
         folder.mkdir()
         client = NotebookClient(
