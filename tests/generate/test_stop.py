@@ -64,7 +64,7 @@ def test_stop_strings_with_the_courses_tokenizers(tokenizer: Any) -> None:
         over = [bool(ends.reached(torch.tensor([ids[:n]]))) for n in range(1, len(ids) + 1)]
         first = [stop in tokenizer.decode(ids[:n]) for n in range(1, len(ids) + 1)].index(True)
         assert over.index(True) == first, stop
-        assert ends.text(ids[: first + 1], tokenizer) == text[: text.index(stop)]
+        assert ends.text(ids[: first + 1]) == text[: text.index(stop)]
 
 
 def test_the_search_for_stop_strings_does_not_grow_with_the_text() -> None:

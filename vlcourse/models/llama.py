@@ -182,6 +182,11 @@ class LLaMA(nn.Module):
             like=self.token.weight,
         )  # fmt: skip
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.config.vocab_size
+
     def start(
         self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, x: Tensor | None = None
     ) -> Started:
@@ -194,21 +199,10 @@ class LLaMA(nn.Module):
                 the positions are ones that were not trained.
             x: (B, P, D) token vectors in the place of ``tokens`` (soft prompts).
 
-        Raises:
-            ValueError: for an empty prompt, or padding on the right.
+        What is wrong with a prompt is said before, by :mod:`vlcourse.generate.prompts`.
         """
-        if (tokens is None) == (x is None):
-            raise ValueError("the prompt is either tokens or vectors x: give one of the two")
         vectors = self.token(tokens) if x is None else x
         batch, length, _ = vectors.shape
-        if length == 0 or (mask is not None and not mask.any(1).all()):
-            raise ValueError(
-                "a prompt is empty: begin it with the id of the text's start, at least"
-            )
-        if mask is not None and not mask[:, -1].all():
-            raise ValueError(
-                "a decoder's padding belongs on the left: see vlcourse.generate.loop.left_pad"
-            )
         if mask is not None and mask.all():
             mask = None
         if tokens is None:
