@@ -42,9 +42,16 @@ READERS: tuple[Any, ...] = (
     lambda path: clip_merges.read(Path(path)),
 )  # fmt: skip
 
+
+def cut(raw: bytes, at: int, n: int, new: bytes) -> bytes:
+    """Something else in the place of n bytes."""
+    at %= len(raw) + 1
+    return raw[:at] + new + raw[at + n :]
+
+
 spoiled = st.builds(
-    lambda raw, at, n, new: raw[: at % (len(raw) + 1)] + new + raw[at % (len(raw) + 1) + n :],
-    st.sampled_from([*WHOLE.values(), b""]),
+    lambda kind, at, n, new: cut(WHOLE.get(kind, b""), at, n, new),
+    st.sampled_from([*WHOLE, "nothing"]),
     st.integers(0, 100_000),
     st.sampled_from([0, 1, 5, 100, 10**6]),
     st.one_of(

@@ -215,7 +215,9 @@ class ByteBPE:
         for number, line in enumerate(lines, 1):
             pair = line.split(" ")
             if len(pair) != 2 or not all(pair):
-                raise TokenizerError(f"{path}, line {number}: expected two symbols, got {line!r}")
+                raise TokenizerError(
+                    f"{path}, line {number}: expected two symbols, got {line!r:.60}"
+                )
             merges.append((pair[0], pair[1]))
         try:
             return cls(merges)
@@ -256,7 +258,7 @@ class FastBPE(ByteBPE):
         for a, b in self.merges:
             if a not in made or b not in made or a + b in made:
                 raise TokenizerError(
-                    f"the merge {a!r} {b!r} is not one that training learns at this place of the "
+                    f"the merge {a!r:.60} {b!r:.60} is not one that training learns at this place of the "
                     "list: mend the list, or use ByteBPE"
                 )
             made.add(a + b)

@@ -46,7 +46,7 @@ class SentenceBPE:
         for i, piece in enumerate(self.pieces):
             if not piece.text or piece.text in self.ids:
                 fault = f"is already id {self.ids[piece.text]}" if piece.text else "is empty"
-                raise TokenizerError(f"id {i}: the piece {piece.text!r} {fault}")
+                raise TokenizerError(f"id {i}: the piece {piece.text!r:.60} {fault}")
             self.ids[piece.text] = i
         for special in SPECIAL:
             i = self.ids.get(special.text, -1)
@@ -166,7 +166,7 @@ class SentenceBPE:
                 )
             if piece.text in pieces:
                 raise TokenizerError(
-                    f"{path}, line {number}: {piece.text!r} stands on a line above too"
+                    f"{path}, line {number}: {piece.text!r:.60} stands on a line above too"
                 )
             pieces[piece.text] = piece
         try:
