@@ -258,8 +258,8 @@ class FastBPE(ByteBPE):
         for a, b in self.merges:
             if a not in made or b not in made or a + b in made:
                 raise TokenizerError(
-                    f"the merge {a!r:.60} {b!r:.60} is not one that training learns at this place of the "
-                    "list: mend the list, or use ByteBPE"
+                    f"the merge {a!r:.60} {b!r:.60} is not one that training learns at this place "
+                    "of the list: mend the list, or use ByteBPE"
                 )
             made.add(a + b)
         self._model = BPE(vocab=self.ids, merges=self.merges, end_of_word_suffix=END_OF_WORD)
