@@ -15,7 +15,9 @@ class Table(nn.Module):
     """A model that needs nothing but the protocol: the next token depends on the last one only."""
 
     class Cache:
-        """Nothing to remember; it counts its rows' selections."""
+        """Nothing to remember."""
+
+        mask = None  # no padding
 
         def select(self, rows: Tensor) -> None:
             """Keep rows."""
@@ -24,6 +26,11 @@ class Table(nn.Module):
         super().__init__()
         self.rows = nn.Parameter(rows)  # (V, V) logits
         self.calls: list[Any] = []
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return self.rows.shape[1]
 
     def start(self, tokens: Tensor, mask: Any, new_tokens: int, *, shift: float = 0.0) -> Started:
         """Read the prompt."""

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from table import Letters, Table
 from torch import nn
 
+from vlcourse import VlcourseError
 from vlcourse.generate import generate, left_pad, search
 from vlcourse.generate.steps import Options
 from vlcourse.layers.cache import KVCache
@@ -134,14 +137,14 @@ def test_left_pad() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"max_new_tokens": 0}, "max_new_tokens must be 1 or more"),
-        ({"temperature": -1.0}, "temperature must be"),
-        ({"temperature": 1.0, "top_p": 0.0}, "top_p must be in"),
-        ({"temperature": 1.0, "top_p": 1.5}, "top_p must be in"),
-        ({"temperature": 1.0, "top_k": -1}, "top_k must be"),
+        ({"max_new_tokens": 0}, "max_new_tokens=0 is out of range"),
+        ({"temperature": -1.0}, "temperature=-1.0 is out of range"),
+        ({"temperature": 1.0, "top_p": 0.0}, "top_p=0.0 is out of range"),
+        ({"temperature": 1.0, "top_p": 1.5}, "top_p=1.5 is out"),
+        ({"temperature": 1.0, "top_k": -1}, "top_k=-1 is out"),
         ({"top_p": 0.9}, "set a temperature"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be"),
-        ({"beams": 0}, "beams must be"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty=0.0 is out"),
+        ({"beams": 0}, "beams=0 is out"),
         ({"beams": 2, "temperature": 1.0}, "does not draw"),
         ({"stop": ("a",)}, "give the tokenizer"),
         ({"stop": "a"}, "stop must be strings"),
@@ -156,11 +159,27 @@ def test_left_pad() -> None:
         ({"mask": torch.tensor([[True, True, False]])}, "belongs on the left"),
         ({"mask": torch.tensor([[False, False, False]])}, "a prompt is empty"),
         ({"x": torch.zeros(1, 3, 24)}, "one of the two"),
+        ({"tokens": None}, "one of the two"),
+        ({"tokens": [[1, 2]]}, "not a list"),
+        ({"tokens": None, "x": torch.zeros(1, 24)}, r"vectors x of shape \(B, P, D\)"),
+        ({"tokens": torch.ones(0, 3, dtype=torch.long)}, "there are no prompts"),
+        ({"tokens": torch.tensor([[1, 31, 2]])}, "the id 31, but the model's ids are 0 to 30"),
+        ({"tokens": torch.tensor([[1, -1, 2]])}, "the id -1, but"),
+        ({"mask": torch.ones(1, 3)}, "the mask must be bool"),
+        ({"temperature": math.nan}, "temperature=nan is out of range"),
+        ({"temperature": 1e-9}, "too small"),
+        ({"temperature": 1.0, "top_p": math.nan}, "top_p=nan is out"),
+        ({"repetition_penalty": math.nan}, "repetition_penalty=nan is out"),
+        ({"length_penalty": math.nan}, "length_penalty=nan is out"),
+        ({"max_new_tokens": 2.5}, "whole numbers"),
+        ({"end": 31}, "end=31 is no id of the model"),
+        ({"end": "."}, "end must be an id"),
+        ({"pad": 99}, "pad=99 is no id of the model"),
     ],
 )
 def test_errors_say_what_to_do(llama: LLaMA, options: dict[str, Any], said: str) -> None:
     arguments = {"tokens": torch.ones(1, 3, dtype=torch.long), "max_new_tokens": 3, **options}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(VlcourseError, match=said):
         generate(llama, **arguments)
 
 
@@ -181,3 +200,67 @@ def test_a_gpu_writes_the_same(llama: LLaMA, options: dict[str, Any]) -> None:
         for device in ("cuda", "cpu")
     ]  # fmt: skip
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("options", [{}, {"temperature": 1.0}, {"beams": 2}])
+def test_a_damaged_model_is_said_to_be_one(value: float, options: dict[str, Any]) -> None:
+    rows = torch.eye(6).roll(1, 1) * 9
+    rows[3, 2] = value  # what follows a 3
+    model, prompt = Table(rows), torch.tensor([[0]])
+    assert generate(model, prompt, max_new_tokens=2).tolist() == [[1, 2]]
+    with pytest.raises(VlcourseError, match="logits are NaN or infinite"):
+        generate(model, prompt, max_new_tokens=4, **options)
+    rows[3] = -math.inf  # nothing can follow
+    with pytest.raises(VlcourseError, match="logits are NaN or infinite"):
+        generate(Table(rows), prompt, max_new_tokens=5, **options)
+    rows[3, 5] = 1.0  # one thing can
+    assert 5 in generate(Table(rows), prompt, max_new_tokens=9, **options)[0]
+
+
+class Sized(Letters):
+    """Says how many ids it has."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+
+
+def test_a_tokenizer_of_another_model_is_refused_before_writing() -> None:
+    for ids, model_ids in ((5, 65), (100, 129), (64, 63), (64, 128)):
+        model = Table(torch.eye(model_ids))
+        with pytest.raises(VlcourseError, match=f"it has {ids} ids, the model {model_ids}"):
+            generate(model, torch.tensor([[1]]), max_new_tokens=2, tokenizer=Sized(ids))
+        assert not model.calls
+    padded = Table(torch.eye(64).roll(1, 1) * 9)  # 61 ids mean something, three fill it up
+    for options in ({}, {"beams": 2}):
+        found = generate(
+            padded, torch.tensor([[59]]), max_new_tokens=4, tokenizer=Sized(61), **options
+        )
+        assert found[0, 0] == 60 and (found < 61).all()
+    with pytest.raises(VlcourseError, match="the id 61, but"):
+        generate(padded, torch.tensor([[61]]), max_new_tokens=4, tokenizer=Sized(61))
+
+
+numbers = st.one_of(st.none(), st.integers(-3, 12), st.floats(), st.text(max_size=2), st.booleans())
+strange = st.one_of(numbers, st.lists(numbers, max_size=3), st.just(10**30))
+wild = st.dictionaries(
+    st.sampled_from(
+        "temperature top_k top_p beams length_penalty repetition_penalty end stop pad".split()
+    ),
+    strange,
+    max_size=4,
+)
+
+
+@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(wild, strange)
+def test_any_options_give_a_text_or_one_sentence(options: dict[str, Any], length: Any) -> None:
+    model = Table(torch.eye(6).roll(1, 1))
+    try:
+        found = generate(
+            model, torch.tensor([[1], [4]]), max_new_tokens=length, tokenizer=Letters(), **options
+        )
+    except VlcourseError as error:
+        assert "\n" not in str(error) and len(str(error)) < 300
+    else:
+        assert found.shape[0] == 2 and 1 <= found.shape[1] <= length

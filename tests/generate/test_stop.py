@@ -10,8 +10,9 @@ import torch
 from table import Letters, Table
 
 from vlcourse import tokenizers
-from vlcourse.generate import search
+from vlcourse.generate import generate, search, stream_text
 from vlcourse.generate.steps import Ends, Options
+from vlcourse.layers.cache import Started
 from vlcourse.tokenizers import sentence_bpe
 
 
@@ -64,7 +65,7 @@ def test_stop_strings_with_the_courses_tokenizers(tokenizer: Any) -> None:
         over = [bool(ends.reached(torch.tensor([ids[:n]]))) for n in range(1, len(ids) + 1)]
         first = [stop in tokenizer.decode(ids[:n]) for n in range(1, len(ids) + 1)].index(True)
         assert over.index(True) == first, stop
-        assert ends.text(ids[: first + 1], tokenizer) == text[: text.index(stop)]
+        assert ends.text(ids[: first + 1]) == text[: text.index(stop)]
 
 
 def test_the_search_for_stop_strings_does_not_grow_with_the_text() -> None:
@@ -85,3 +86,64 @@ def test_the_search_for_stop_strings_does_not_grow_with_the_text() -> None:
 def test_stop_strings_in_beam_search() -> None:
     a, b, c, d = b"abcd"
     assert stopped([a, b, c, d], ["bc"], beams=2) == ([a, b, c], "a")
+
+
+def writes(prompt: list[int], ids: list[int]) -> Table:
+    """A model that writes these ids after the prompt; no id comes twice."""
+    rows = torch.zeros(622, 622)
+    for now, then in zip([prompt[-1], *ids], ids, strict=False):
+        rows[now, then] = 9.0
+    return Table(rows)
+
+
+def test_the_prompt_and_the_continuation_are_the_text() -> None:
+    toy = sentence_bpe.toy()
+    whole = toy.encode("a red circle is left of two blue squares", bos=True)
+    for n in (1, 2, 4):  # after the start of the text alone, after a word, after three
+        model, prompt = writes(whole[:n], whole[n:]), torch.tensor([whole[:n]])
+        before = toy.decode(whole[:n])
+        for how in ({}, {"beams": 2}):
+            options = Options(len(whole) - n, **how)
+            found = search(model, prompt, options, tokenizer=toy).texts
+            assert found is not None
+            assert before + found[0][0] == "a red circle is left of two blue squares"
+        options = Options(len(whole) - n, stop=[" is", " left"])
+        found = search(model, prompt, options, tokenizer=toy).texts
+        assert found is not None and before + found[0][0] == "a red circle"
+        pieces = list(stream_text(model, prompt, options, tokenizer=toy))
+        assert before + "".join(pieces) == "a red circle" and len(pieces) == 4 - n
+    # a stop string at the very beginning; one that the prompt has, too, does not count
+    model, prompt = writes(whole[:4], whole[4:]), torch.tensor([whole[:4]])
+    for stop, text in (([" is"], ""), (["red"], " is left of")):
+        found = search(model, prompt, Options(3, stop=stop), tokenizer=toy).texts
+        assert found == [[text]]
+
+
+def test_an_encoder_decoder_begins_a_text() -> None:
+    toy = sentence_bpe.toy()
+    ids = toy.encode("two blue squares")
+
+    class Encoder(Table):
+        def start(self, tokens: Any, mask: Any, new_tokens: int, **_: Any) -> Started:
+            started = super().start(torch.zeros(len(tokens), 1).long(), mask, new_tokens)
+            return started._replace(tokens=torch.zeros(len(tokens), 1).long())
+
+    model = Encoder(writes([0], ids).rows.data)
+    prompt = torch.tensor([toy.encode("a red circle")])
+    assert search(model, prompt, Options(3), tokenizer=toy).texts == [["two blue squares"]]
+
+
+def test_padding_after_a_stop_string_has_no_text() -> None:
+    toy = sentence_bpe.toy()
+    ids = toy.encode("a red circle is left of two blue squares")
+    prompts = torch.tensor([[ids[0]], [ids[3]]])
+    model = writes(ids[:1], ids[1:])
+    for beams in (1, 2):
+        found = generate(
+            model, prompts, max_new_tokens=6, stop=[" left"], tokenizer=toy, beams=beams
+        )
+        texts = [toy.decode(row, continued=True) for row in found.tolist()]
+        assert texts == [" red circle is left", " left"]
+    assert (
+        generate(model, prompts, max_new_tokens=6, stop=["left"], tokenizer=toy, pad=0)[1, 2] == 0
+    )

@@ -181,7 +181,31 @@ def test_the_fast_tokenizer_travels_to_another_process():
     fast = FastSentenceBPE(train_sentence_bpe(CORPUS, 280))
     wanted = fast.encode("lower newest")
     copy = pickle.loads(pickle.dumps(fast))
-    assert not copy._chunks and copy.encode("lower newest") == wanted
+    assert copy.pieces == fast.pieces and copy.encode("lower newest") == wanted
+
+
+def test_a_continuation_keeps_its_first_space(bpe):
+    for text, more in (("low", " lower"), ("low", " 草"), ("low", "er"), ("", "low")):
+        whole = bpe.encode(text + more)
+        n = len(bpe.encode(text))
+        assert bpe.decode(whole[:n]) + bpe.decode(whole[n:], continued=n > 0) == text + more
+
+
+def test_the_fast_tokenizer_gives_the_ids_of_the_slow_one_on_the_toy_corpus():
+    fast, slow = sentence_bpe.toy(), SentenceBPE(sentence_bpe.toy().pieces)
+    texts = [text for document in corpus.sentences(150, 4) for text in document.split(". ")]
+    assert len(texts) > 1000
+    assert [fast.encode(text) for text in texts] == [slow.encode(text) for text in texts]
+
+
+def test_many_pieces_stay_fast():
+    choose = random.Random(0)
+    words = {"".join(choose.choices("abcdefgh", k=choose.randint(2, 7))) for _ in range(20_000)}
+    fast = FastSentenceBPE(of(*sorted(words)[:16_000], *"▁abcdefgh"))
+    text = " ".join(sorted(words)[:5000])
+    start = time.process_time()
+    assert pickle.loads(pickle.dumps(fast)).encode(text) == fast.encode(text)
+    assert time.process_time() - start < 5
 
 
 def test_save_and_load(tmp_path):

@@ -6,4 +6,7 @@ from vlcourse.generate.loop import Generated as Generated
 from vlcourse.generate.loop import generate as generate
 from vlcourse.generate.loop import left_pad as left_pad
 from vlcourse.generate.loop import search as search
-from vlcourse.generate.steps import Options as Options
+from vlcourse.generate.options import GenerateError as GenerateError
+from vlcourse.generate.options import Options as Options
+from vlcourse.generate.stream import stream as stream
+from vlcourse.generate.stream import stream_text as stream_text

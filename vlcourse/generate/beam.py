@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlcourse.generate.sampling import repetition
-from vlcourse.generate.steps import Ends, Options, Steps
+from vlcourse.generate.options import Options
+from vlcourse.generate.sampling import checked, repetition
+from vlcourse.generate.steps import Ends, Steps
 
 NEVER = -1e9  # added to a score that must not be chosen
 
@@ -36,7 +37,7 @@ def beam_search(steps: Steps, options: Options, ends: Ends) -> tuple[Tensor, Ten
     first = torch.arange(batch, device=device)[:, None] * k  # (B, 1) a prompt's first row
     steps.select(torch.arange(batch, device=device).repeat_interleave(k))
 
-    writing = torch.full((batch, k, length), options.padding, device=device)
+    writing = torch.full((batch, k, length), ends.padding, device=device)
     scores = torch.zeros(batch, k, device=device)  # sums of log-probabilities
     scores[:, 1:] = NEVER  # all beams are the same yet: go on from one of them
     done = writing.clone()
@@ -45,7 +46,7 @@ def beam_search(steps: Steps, options: Options, ends: Ends) -> tuple[Tensor, Ten
     open_ = torch.ones(batch, 1, dtype=torch.bool, device=device)  # can it still get better?
 
     for t in range(length):
-        log_p = steps.logits.float().log_softmax(dim=-1)  # (B · k, V)
+        log_p = checked(steps.logits.float()).log_softmax(dim=-1)  # (B · k, V)
         if options.repetition_penalty != 1:
             read = torch.cat([steps.prompt, writing[:, :, :t].flatten(0, 1)], dim=1)
             log_p = repetition(log_p, read, options.repetition_penalty)

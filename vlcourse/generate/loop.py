@@ -1,25 +1,24 @@
 """Writing with any model of the course: greedy, by drawing, or by beam search.
 
-A model takes part with two methods: ``start(tokens, mask, new_tokens, **conditions)`` reads the
-prompt and returns :class:`vlcourse.layers.cache.Started`; ``step(tokens, cache)`` reads the newest
-tokens and returns the logits of the next one.
+A model takes part with two methods and a number: ``start(tokens, mask, new_tokens, **conditions)``
+reads the prompt and returns :class:`vlcourse.layers.cache.Started`; ``step(tokens, cache)`` reads
+the newest tokens and returns the logits of the next one; ``vocab_size`` says how many ids it has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlcourse.generate.beam import beam_search
-from vlcourse.generate.sampling import draw, repetition, top_k_filter, top_p_filter
-from vlcourse.generate.steps import Decoder, Ends, Options, Steps, Tokenizer
+from vlcourse.generate.options import GenerateError, Options
+from vlcourse.generate.steps import Decoder, Ends, Steps, Tokenizer, eval_mode
+from vlcourse.generate.stream import walk
 from vlcourse.layers.cache import Started as Started
-from vlcourse.layers.frozen import evaluating
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class Generated:
         tokens: (B, N, T) new ids, padded after the end.
         lengths: (B, N) new tokens, the end id included.
         scores: (B, N) sum of the model's log-probabilities / length^length_penalty.
-        texts: [prompt][n], before the end id or stop string; None without a tokenizer.
+        texts: [prompt][n], before the end id or stop string: what follows the prompt's text, with
+            the space between them, if any. None without a tokenizer.
     """
 
     tokens: Tensor
@@ -77,8 +77,11 @@ def generate(
         end: the id that ends a text, or several.
         stop: strings that end a text. Their tokens stay; their characters are left out of the
             texts that :func:`search` returns.
-        tokenizer: turns ids into text; needed for ``stop``.
-        pad: what follows the end of a row (default: the first end id, or else 0).
+        tokenizer: turns ids into text; needed for ``stop``. One with a ``vocab_size`` must have as
+            many ids as the model, or the model that number rounded up to a multiple of 64; the
+            model's ids above it are never written.
+        pad: what follows the end of a row. Default: the first end id; or an id that has no text, if
+            a tokenizer is given; or else 0.
         generator: where chance comes from. A row's draws depend on it and on the row's number
             alone: not on the other rows, their ends, or ``max_new_tokens``.
         use_cache: False reads everything again for each token, to see what the cache is worth.
@@ -88,8 +91,10 @@ def generate(
         (B, T) new ids, T ≤ max_new_tokens, padded after the end.
 
     Raises:
-        ValueError: for an option out of its range, options that contradict each other, stop strings
-            without a tokenizer, or what the model says of the prompt.
+        RangeError: for an option out of its range.
+        GenerateError: for options that contradict each other, stop strings without a tokenizer, a
+            tokenizer of another model, a prompt that is empty, misshapen or has ids that the model
+            has not, or a model that gives NaN.
     """
     options = Options(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
@@ -118,14 +123,9 @@ def search(
 
     With a tokenizer the texts come as strings too.
     """
-    if tokens is not None and (tokens.ndim != 2 or tokens.is_floating_point()):
-        raise ValueError(f"the prompts must be ids of shape (B, P), not {_kind(tokens)}")
-    if mask is not None and tokens is not None and mask.shape != tokens.shape:
-        raise ValueError(f"the mask {tuple(mask.shape)} does not fit tokens {tuple(tokens.shape)}")
-    ends = Ends(options, tokenizer)
-    mode = evaluating(model) if isinstance(model, nn.Module) else nullcontext()
-    with mode, torch.inference_mode():
-        steps = Steps(model, tokens, mask, options.max_new_tokens, use_cache, conditions)
+    with eval_mode(model), torch.inference_mode():
+        steps = Steps(model, tokens, mask, options, tokenizer, use_cache, conditions)
+        ends = Ends(options, tokenizer, steps.prompt if steps.goes_on else None)
         if options.beams > 1:
             written, lengths, scores = beam_search(steps, options, ends)
         else:
@@ -137,8 +137,8 @@ def search(
     if tokenizer is not None:
         counted = zip(written.tolist(), lengths.tolist(), strict=True)
         texts = [
-            [ends.text(ids[:count], tokenizer) for ids, count in zip(*row, strict=True)]
-            for row in counted
+            [ends.text(ids[:count], i) for ids, count in zip(*row, strict=True)]
+            for i, row in enumerate(counted)
         ]
     return Generated(written, lengths, scores, texts)
 
@@ -147,48 +147,12 @@ def _one_by_one(
     steps: Steps, options: Options, ends: Ends, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Greedy or drawn: tokens (B, 1, T), lengths (B, 1), scores (B, 1)."""
-    batch, device = len(steps.logits), steps.logits.device
-    length, penalty = options.max_new_tokens, options.repetition_penalty
-    written = torch.full((batch, length), options.padding, device=device)
-    lengths = torch.zeros(batch, dtype=torch.long, device=device)
-    scores = torch.zeros(batch, device=device)
-    over = torch.zeros(batch, dtype=torch.bool, device=device)
-    chance = _uniform(batch, length, generator).to(device) if options.temperature else None
-    for t in range(length):
-        logits = steps.logits.float()
-        if penalty != 1:
-            logits = repetition(logits, torch.cat([steps.prompt, written[:, :t]], dim=1), penalty)
-        if chance is None:
-            token = logits.argmax(dim=-1)
-        else:
-            token = draw(_filtered(logits, options), chance[:, t])
-        log_p = logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)
-        scores += log_p.masked_fill(over, 0.0)
-        lengths += ~over
-        written[:, t] = token.masked_fill(over, options.padding)
-        over = over | ends.reached(written[:, : t + 1], over)
-        if t + 1 == length or bool(over.all()):
-            break
-        steps.next(token)  # also in rows that are over: what they read is seen by no other row
-    scores /= lengths**options.length_penalty
+    taken = list(walk(steps, options, ends, generator))
+    written = torch.stack([token for token, _ in taken], dim=1)  # (B, T)
+    log_p = torch.stack([each for _, each in taken], dim=1)  # (B, T), NaN after the end
+    lengths = (~log_p.isnan()).sum(dim=1)
+    scores = log_p.nansum(dim=1) / lengths**options.length_penalty
     return written[:, None], lengths[:, None], scores[:, None]
-
-
-def _filtered(logits: Tensor, options: Options) -> Tensor:
-    """The logits to draw from: temperature, then top-k, then top-p."""
-    logits = logits / options.temperature
-    if options.top_k:
-        logits = top_k_filter(logits, options.top_k)
-    return top_p_filter(logits, options.top_p)
-
-
-def _uniform(rows: int, length: int, generator: torch.Generator | None) -> Tensor:
-    """(rows, length) numbers from [0, 1); every row has a generator of its own, seeded by ours."""
-    device = generator.device if generator else "cpu"
-    seeds = torch.randint(2**62, (rows,), generator=generator, device=device).tolist()
-    return torch.stack(
-        [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    )
 
 
 def left_pad(
@@ -204,17 +168,13 @@ def left_pad(
         tokens (B, P), and the mask (B, P), False for padding.
 
     Raises:
-        ValueError: when there is no prompt, or an empty one.
+        GenerateError: when there is no prompt, or an empty one.
     """
     if not rows:
-        raise ValueError("there are no prompts to put into a batch")
+        raise GenerateError("there are no prompts to put into a batch")
     if empty := [i for i, row in enumerate(rows) if not len(row)]:
-        raise ValueError(f"prompt {empty[0]} is empty: begin it with the id of the text's start")
+        raise GenerateError(f"prompt {empty[0]} is empty: begin it with the id of the text's start")
     longest = max(len(row) for row in rows)
     tokens = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows])
     mask = torch.tensor([[i >= longest - len(row) for i in range(longest)] for row in rows])
     return tokens.to(device), mask.to(device)
-
-
-def _kind(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

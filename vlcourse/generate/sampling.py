@@ -8,6 +8,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vlcourse.generate.options import GenerateError
+
+
+def checked(logits: Tensor) -> Tensor:
+    """The same logits, (…, V).
+
+    Raises:
+        GenerateError: when a row has no likeliest token: NaN or +∞ in it, or nothing but -∞.
+    """
+    if not logits.amax(dim=-1).isfinite().all():
+        raise GenerateError(
+            "the model's logits are NaN or infinite: its weights are damaged, or its numbers are "
+            "too large for their type"
+        )
+    return logits
+
 
 def top_k_filter(logits: Tensor, k: int) -> Tensor:
     """Keep the ``k`` most likely tokens, and those as likely as the last of them.
@@ -17,10 +33,10 @@ def top_k_filter(logits: Tensor, k: int) -> Tensor:
         k: 1 or more; with k ≥ V all tokens stay.
 
     Raises:
-        ValueError: when k is less than 1.
+        GenerateError: when k is less than 1.
     """
-    if k < 1:
-        raise ValueError(f"top_k keeps the k most likely tokens: k must be 1 or more, not {k}")
+    if not k >= 1:
+        raise GenerateError(f"top_k keeps the k most likely tokens: k must be 1 or more, not {k}")
     if k >= logits.shape[-1]:
         return logits
     last = logits.topk(k).values[..., -1:]  # (…, 1)
@@ -39,10 +55,10 @@ def top_p_filter(logits: Tensor, p: float) -> Tensor:
         p: above 0; with 1 all tokens stay.
 
     Raises:
-        ValueError: when p is not in (0, 1].
+        GenerateError: when p is not in (0, 1].
     """
     if not 0 < p <= 1:
-        raise ValueError(f"top_p is a share of the probability: it must be in (0, 1], not {p}")
+        raise GenerateError(f"top_p is a share of the probability: it must be in (0, 1], not {p}")
     if p == 1:
         return logits
     ordered, ids = logits.sort(dim=-1, descending=True, stable=True)  # (…, V)
@@ -66,10 +82,12 @@ def repetition(logits: Tensor, tokens: Tensor, penalty: float) -> Tensor:
         penalty: above 1 against repeating, 1 for nothing; the paper has 1.2.
 
     Raises:
-        ValueError: when the penalty is not above 0.
+        GenerateError: when the penalty is not above 0.
     """
-    if penalty <= 0:
-        raise ValueError(f"the repetition penalty must be above 0 (1 does nothing), not {penalty}")
+    if not penalty > 0:
+        raise GenerateError(
+            f"the repetition penalty must be above 0 (1 does nothing), not {penalty}"
+        )
     vocabulary = logits.shape[-1]
     seen = torch.zeros(len(logits), vocabulary + 1, dtype=torch.bool, device=logits.device)
     seen.scatter_(1, tokens.where(tokens >= 0, vocabulary), True)  # the last column is thrown away

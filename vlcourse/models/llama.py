@@ -257,6 +257,11 @@ class LLaMA(Trainable):
             like=self.token.weight,
         )  # fmt: skip
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.config.vocab_size
+
     def start(
         self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, x: Tensor | None = None
     ) -> Started:
@@ -269,21 +274,10 @@ class LLaMA(Trainable):
                 the positions are ones that were not trained.
             x: (B, P, D) token vectors in the place of ``tokens`` (soft prompts).
 
-        Raises:
-            ModelError: for an empty prompt, or padding on the right.
+        What is wrong with a prompt is said before, by :mod:`vlcourse.generate.prompts`.
         """
-        if (tokens is None) == (x is None):
-            raise ModelError("the prompt is either tokens or vectors x: give one of the two")
         vectors = self.token(tokens) if x is None else x
         batch, length, _ = vectors.shape
-        if length == 0 or (mask is not None and not mask.any(1).all()):
-            raise ModelError(
-                "a prompt is empty: begin it with the id of the text's start, at least"
-            )
-        if mask is not None and not mask[:, -1].all():
-            raise ModelError(
-                "a decoder's padding belongs on the left: see vlcourse.generate.loop.left_pad"
-            )
         if mask is not None and mask.all():
             mask = None
         if tokens is None:

@@ -315,6 +315,11 @@ class Seq2Seq(Trainable):
         cache.context_mask = _readable(mask)
         return cache
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.config.vocab_size
+
     def start(
         self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, x: Tensor | None = None
     ) -> Started:

@@ -61,13 +61,14 @@ class PairData:
 
         Raises:
             MergesError: when it is CLIP's and its merges are not on this machine.
-            RecipeError: when it has more ids than the model.
+            RecipeError: when it has another number of ids than the model, whose end of text is the
+                largest one.
         """
         tokenizer = tokenizers.clip() if self.tokenizer == "clip" else tokenizers.toy()
-        if tokenizer.vocab_size > config.text.vocab_size:
+        if tokenizer.vocab_size != config.text.vocab_size:
             raise RecipeError(
                 f"data.tokenizer={self.tokenizer} has {tokenizer.vocab_size} ids, but "
-                f"model.text.vocab_size is {config.text.vocab_size}"
+                f"model.text.vocab_size is {config.text.vocab_size}: they do not belong together"
             )
         return tokenizer
 

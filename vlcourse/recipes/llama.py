@@ -18,26 +18,30 @@ from vlcourse.models.base import Trainable
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
 from vlcourse.recipes.recipe import Measure, Recipe, RecipeError, find_source, fitting
-from vlcourse.tokenizers.sentence_bpe import SentenceBPE
+from vlcourse.tokenizers import TextTokenizer, TokenizerError
+from vlcourse.tokenizers.sizes import misfit
 
 VALIDATION = 64  # windows of the context's length on which the loss of other texts is measured
 
 
-def make_tokenizer(name: str, vocab_size: int) -> SentenceBPE:
-    """The tokenizer that a language model was built for: "toy", or the path of a tokenizer.model.
+def make_tokenizer(name: str, vocab_size: int) -> TextTokenizer:
+    """The tokenizer that a language model was built for: "toy", or the path of LLaMA's file.
+
+    Both must have the same number of ids. A model may also have that number rounded up to a
+    multiple of 64, as published ones do for a fast head; the ids above it are then never met.
 
     Raises:
-        RecipeError: when there is no such file, when it is no tokenizer.model, or when it has more
-            ids than the model.
+        RecipeError: when there is no such file, when it is no tokenizer of a LLaMA, or when it has
+            another number of ids than the model.
     """
     try:
         tokenizer = tokenizers.llama(None if name == "toy" else name)
-    except (OSError, ValueError) as error:
+    except TokenizerError as error:
         raise RecipeError(f"{error}; name a LLaMA tokenizer.model with data.tokenizer=…") from error
-    if tokenizer.vocab_size > vocab_size:
+    if misfit(vocab_size, tokenizer.vocab_size):
         raise RecipeError(
             f"data.tokenizer={name} has {tokenizer.vocab_size} ids, but model.vocab_size is "
-            f"{vocab_size}"
+            f"{vocab_size}: they do not belong together"
         )
     return tokenizer
 
@@ -73,7 +77,7 @@ class CorpusData:
         check_documents(self.mixture, self.recall, self.asked, self.brief, self.focused)
         check_objects(self.objects)
 
-    def make_tokenizer(self, config: Any) -> SentenceBPE:
+    def make_tokenizer(self, config: Any) -> TextTokenizer:
         """See :func:`make_tokenizer`."""
         return make_tokenizer(self.tokenizer, config.vocab_size)
 
@@ -130,7 +134,7 @@ class DocumentData:
     def __post_init__(self) -> None:
         check(self, n_train=(0, 10**12), context=(2, 10**6))
 
-    def make_tokenizer(self, config: Any) -> SentenceBPE:
+    def make_tokenizer(self, config: Any) -> TextTokenizer:
         """See :func:`make_tokenizer`."""
         return make_tokenizer(self.tokenizer, config.vocab_size)
 

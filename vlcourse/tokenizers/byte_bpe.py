@@ -18,7 +18,8 @@ from tokenizers.models import BPE
 from torch import Tensor
 
 from vlcourse import paths
-from vlcourse.tokenizers import clip_merges
+from vlcourse.tokenizers import clip_merges, files
+from vlcourse.tokenizers.files import NoSuchId, TokenizerError
 
 END_OF_WORD = "</w>"
 START, END = "<start_of_text>", "<end_of_text>"
@@ -141,8 +142,15 @@ class ByteBPE:
         return [i for word in split_words(clean(text)) for i in self._word_ids(word)]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The (cleaned) text of some ids; start and end of text are left out."""
-        kept = [self.tokens[i] for i in ids if i not in (self.start, self.end)]
+        """The (cleaned) text of some ids; start and end of text are left out.
+
+        Raises:
+            NoSuchId: when there is no such id.
+        """
+        several = list(ids)
+        if wrong := [i for i in several if not 0 <= i < self.vocab_size]:
+            raise NoSuchId(f"no token has the id {wrong[0]}: the ids are 0 to {self.end}")
+        kept = [self.tokens[i] for i in several if i not in (self.start, self.end)]
         text = "".join(kept).replace(END_OF_WORD, "\0")
         raw = b"".join(b" " if c == "\0" else bytes([self._bytes[c]]) for c in text)
         return raw.decode("utf-8", errors="replace").strip()
@@ -166,14 +174,14 @@ class ByteBPE:
             (B, L) int64 ids, padded with 0.
 
         Raises:
-            ValueError: when a text is longer than ``context`` and ``truncate`` is False.
+            TokenizerError: when a text is longer than ``context`` and ``truncate`` is False.
         """
         rows = []
         for text in [texts] if isinstance(texts, str) else texts:
             row = [self.start, *self.encode(text), self.end]
             if len(row) > context:
                 if not truncate:
-                    raise ValueError(
+                    raise TokenizerError(
                         f"a text of {len(row)} tokens does not fit the context of {context}: "
                         f"{text[:60]!r}…; shorten it or pass truncate=True"
                     )
@@ -196,15 +204,25 @@ class ByteBPE:
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: at a line that is not two symbols, with its number.
+            TokenizerError: at a line that is not two symbols, with its number.
         """
+        raw = files.read(path, "file of merges")
+        try:
+            lines = raw.decode("utf-8").splitlines()
+        except UnicodeDecodeError:
+            raise TokenizerError(f"{path} is no file of merges: it is not UTF-8 text") from None
         merges = []
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(lines, 1):
             pair = line.split(" ")
             if len(pair) != 2 or not all(pair):
-                raise ValueError(f"{path}, line {number}: expected two symbols, got {line!r}")
+                raise TokenizerError(
+                    f"{path}, line {number}: expected two symbols, got {line!r:.60}"
+                )
             merges.append((pair[0], pair[1]))
-        return cls(merges)
+        try:
+            return cls(merges)
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
 
 
 class _Memo(dict[str, list[int]]):
@@ -230,8 +248,8 @@ class FastBPE(ByteBPE):
     (tests/test_tokenizer_parity.py proves it on random texts).
 
     Raises:
-        ValueError: when a merge comes before the ones that make its parts, or makes a token that
-            another one makes, as no learned list does: the two ways of merging could then differ.
+        TokenizerError: when a merge comes before the ones that make its parts, or makes a token
+            that another one makes, as no learned list does: the two ways could then differ.
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]]) -> None:
@@ -239,9 +257,9 @@ class FastBPE(ByteBPE):
         made = set(self.tokens[:512])
         for a, b in self.merges:
             if a not in made or b not in made or a + b in made:
-                raise ValueError(
-                    f"the merge {a!r} {b!r} is not one that training learns at this place of the "
-                    "list: mend the list, or use ByteBPE"
+                raise TokenizerError(
+                    f"the merge {a!r:.60} {b!r:.60} is not one that training learns at this place "
+                    "of the list: mend the list, or use ByteBPE"
                 )
             made.add(a + b)
         self._model = BPE(vocab=self.ids, merges=self.merges, end_of_word_suffix=END_OF_WORD)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import io
 import os
+import zlib
 from pathlib import Path
 
-from vlcourse import VlcourseError
+from vlcourse.tokenizers import files
+from vlcourse.tokenizers.files import TokenizerError
 
 MERGES = 49_152 - 256 - 2  # openai/CLIP, simple_tokenizer.py: it reads this many lines of its file
+LARGEST = 32_000_000  # bytes; the file has 3 million
 FILE = "bpe_simple_vocab_16e6.txt.gz"
 
 
-class MergesError(VlcourseError, ValueError):
+class MergesError(TokenizerError):
     """CLIP's merges cannot be found or read."""
 
 
@@ -47,9 +51,11 @@ def read(path: Path) -> list[tuple[str, str]]:
         MergesError: when the file is damaged or another one, at the line where that shows.
     """
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raw = files.read(path, "file of CLIP's merges")
+        if raw[:2] == b"\x1f\x8b":
+            raw = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(LARGEST)
+        text = raw.decode("utf-8")
+    except (TokenizerError, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise MergesError(f"{path} cannot be read: {error}") from None
     lines = text.split("\n")[1 : 1 + MERGES]  # the first line says the version
     merges = []

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import regex
 
 from vlcourse.tokenizers.byte_bpe import merge
+from vlcourse.tokenizers.files import TokenizerError
 
 MARK = "▁"  # U+2581, stands for a space
 LONGEST = 16  # characters in a learned piece, SentencePiece's default
@@ -87,7 +88,8 @@ def train_sentence_bpe(texts: Iterable[str], vocab_size: int) -> list[Piece]:
         characters, the most frequent first. The scores of the last two are 0, -1, -2, …
 
     Raises:
-        ValueError: when the special pieces and the alphabet alone need more than ``vocab_size``.
+        TokenizerError: when the special pieces and the alphabet alone need more than
+            ``vocab_size``.
     """
     counts = Counter(run for text in texts for run in split_runs(mark(text)))
     alphabet: Counter[str] = Counter()
@@ -96,7 +98,7 @@ def train_sentence_bpe(texts: Iterable[str], vocab_size: int) -> list[Piece]:
             alphabet[character] += count
     least = len(SPECIAL) + len(alphabet)
     if vocab_size < least:
-        raise ValueError(
+        raise TokenizerError(
             f"a vocabulary of {vocab_size} pieces cannot hold {len(SPECIAL)} special pieces and "
             f"the corpus's {len(alphabet)} characters; ask for at least {least}"
         )

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import GPT2Config as TheirConfig
 from transformers import GPT2LMHeadModel
 
+from vlcourse import VlcourseError
+from vlcourse.generate import generate, left_pad
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.teach.llama.gpt2 import CHANGES, GPT2, GPT2Config
 
@@ -151,3 +153,23 @@ def test_sizes() -> None:
         assert sum(p.numel() for p in GPT2Config().build().parameters()) == 124_439_808
     assert GPT2Config(width=96).ffn == 384
     assert GPT2Config(width=96, changes=("swiglu",)).ffn == 256
+
+
+@pytest.mark.parametrize("changes", [(), ("rotary",), CHANGES])
+def test_it_writes_what_reading_everything_again_gives(changes: tuple[str, ...]) -> None:
+    model = made(changes)
+    rows, mask = left_pad([[3, 1, 4, 1, 5], [9, 2]])
+    for use_cache in (True, False):
+        found = generate(model, rows, mask=mask, max_new_tokens=8, use_cache=use_cache)
+        for prompt, written in zip(([3, 1, 4, 1, 5], [9, 2]), found.tolist(), strict=True):
+            whole = torch.tensor([prompt + written])
+            best = model(whole).argmax(dim=-1)[0].tolist()
+            assert written == best[len(prompt) - 1 : -1]
+
+
+def test_it_writes_up_to_its_last_learned_position() -> None:
+    prompt = tokens(1, 20)
+    assert generate(made(), prompt, max_new_tokens=4).shape == (1, 4)  # the last one is not read
+    with pytest.raises(VlcourseError, match="need 24 positions, but only 23 were learned"):
+        generate(made(), prompt, max_new_tokens=5)
+    assert generate(made(("rotary",)), prompt, max_new_tokens=9).shape == (1, 9)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vlcourse.data.collate.prefix import shift_right
-from vlcourse.tokenizers.sentence_bpe import SentenceBPE
+from vlcourse.tokenizers import TextTokenizer
 
 IGNORED = -100
 Parts = Sequence[tuple[str, bool]]
@@ -18,7 +18,7 @@ Parts = Sequence[tuple[str, bool]]
 
 
 def encode_parts(
-    tokenizer: SentenceBPE, parts: Parts, context: int, end: bool = True
+    tokenizer: TextTokenizer, parts: Parts, context: int, end: bool = True
 ) -> tuple[list[int], list[bool]]:
     """A document's ids, begin-of-text first, and which of them are to be learned.
 
@@ -55,7 +55,7 @@ class TextCollate:
         end: close each document with the end-of-text id.
     """
 
-    tokenizer: SentenceBPE
+    tokenizer: TextTokenizer
     context: int = 512
     end: bool = True
 
@@ -109,7 +109,7 @@ class PrefixCollate:
         rows: most questions of one document, each with a row of its own.
     """
 
-    tokenizer: SentenceBPE
+    tokenizer: TextTokenizer
     context: int = 512
     end: bool = True
     start: int = 0

@@ -15,7 +15,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from vlcourse.data.sources.decode import BadSampleError, SourceError
 from vlcourse.data.sources.skipped import Skipped
 from vlcourse.data.sources.text_files import Text, find_texts
-from vlcourse.tokenizers.sentence_bpe import SentenceBPE
+from vlcourse.tokenizers import TextTokenizer
 
 HELD_OUT = 100  # of a source without a test split, one document in so many is kept for it
 MAX_BAD = 0.05  # the share of bad documents from which on a source is refused
@@ -66,7 +66,7 @@ class Documents(IterableDataset[dict[str, Any]]):
         self,
         source: str | Path,
         split: str,
-        tokenizer: SentenceBPE,
+        tokenizer: TextTokenizer,
         context: int,
         seed: int = 0,
         limit: int = 0,

@@ -14,7 +14,7 @@ from vlcourse import losses
 from vlcourse.layers import masks
 from vlcourse.layers.attention import Attention, head_channels
 from vlcourse.layers.block import MLP, RMSNorm, SwiGLU
-from vlcourse.layers.cache import KVCache, LayerCache
+from vlcourse.layers.cache import CacheFull, KVCache, LayerCache, Started
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.ranges import check
 from vlcourse.layers.rotary import rotations
@@ -149,7 +149,7 @@ class GPT2(Trainable):
             rotation = rotations(positions, c.width // c.heads)
         else:
             if past + length > c.context:
-                raise ModelError(f"{past + length} tokens are too long for {c.context} positions")
+                raise CacheFull(f"{past + length} tokens are too long for {c.context} positions")
             x = x + self.position(positions)
         allowed, causal = masks.decoder(seen, past, length, x.device)
         layers = cache.layers if cache else [None] * c.layers
@@ -165,3 +165,31 @@ class GPT2(Trainable):
         """An empty cache for ``batch`` rows of up to ``length`` positions."""
         c = self.config
         return KVCache(c.layers, batch, c.heads, length, c.width // c.heads, self.token.weight)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.config.vocab_size
+
+    def start(self, tokens: Tensor, mask: Tensor | None, new_tokens: int) -> Started:
+        """As :meth:`vlcourse.models.llama.LLaMA.start`.
+
+        Raises:
+            CacheFull: when the longest text needs more positions than there are learned ones.
+        """
+        batch, length = tokens.shape
+        needed = length + new_tokens - 1  # the last token is written, and not read
+        if self.position is not None and needed > self.config.context:
+            raise CacheFull(
+                f"a prompt of {length} tokens and {new_tokens} new ones need {needed} positions, "
+                f"but only {self.config.context} were learned: write fewer"
+            )
+        if mask is not None and mask.all():
+            mask = None
+        cache = self.new_cache(batch, length + new_tokens)
+        logits = self.head(self.hidden(self.token(tokens), cache, mask)[:, -1])
+        return Started(logits, cache, tokens if mask is None else tokens.masked_fill(~mask, -1))
+
+    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """(B, L) newest tokens → (B, V) logits of the one that follows."""
+        return self.head(self.hidden(self.token(tokens), cache)[:, -1])
