@@ -66,7 +66,7 @@ class LLaMAConfig:
         if self.head_width % 2 or not self.head_width and head_channels(self.width, self.heads) % 2:
             size = f"{self.heads} heads of {self.channels} channels"
             raise ModelError(
-                f"width {self.width} gives {size}; rotary positions need an even number in each head"
+                f"width {self.width} gives {size}: each head needs an even number"
             )
         if self.heads % (self.kv_heads or self.heads):
             raise ModelError(f"{self.heads} heads cannot share kv_heads {self.kv_heads}")
