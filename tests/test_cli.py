@@ -16,7 +16,7 @@ import torch
 from vlcourse import VlcourseError, cli
 from vlcourse.teach.checking import CheckFailed
 
-COMMANDS = ("course", "lab", "train", "eval", "checkpoints", "claims", "build", "doctor")
+COMMANDS = ("course", "lab", "train", "eval", "checkpoints", "claims", "build", "grade", "doctor")
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -36,6 +36,21 @@ def test_help_names_every_command() -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for name in COMMANDS:
         assert f"\n    {name}" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("build", "executed again when its code has changed, or a module that it imports itself"),
+        ("grade", "An answer written to cheat this very grader may succeed"),
+    ],
+)
+def test_help_says_what_it_covers(
+    command: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert words in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_wrong_command_or_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from string import Formatter
 from typing import Any
 
 from vlcourse.data.sources.decode import BadSampleError, SourceError, decode, describe, shorten
-from vlcourse.data.sources.rows import Rows
+from vlcourse.data.sources.rows import Rows, each_row
 from vlcourse.data.sources.splits import HELD_OUT_PICTURES, shared_out
 from vlcourse.names import suggestion
 
@@ -263,7 +263,7 @@ def share_out(rows: Rows, columns: Columns) -> tuple[Rows, Columns]:
         data = data.add_column(ROW_ID, ids)
         columns = replace(columns, id=ROW_ID)
     if rows.part is not None:
-        pictures = (columns.picture_of(row) for row in _each(data))
+        pictures = (columns.picture_of(row) for row in each_row(data, rows.name))
         kept = shared_out((name or f"row {i}" for i, name in enumerate(pictures)), rows.part)
         if not kept:
             raise SourceError(
@@ -277,14 +277,8 @@ def share_out(rows: Rows, columns: Columns) -> tuple[Rows, Columns]:
 def _names(columns: Columns, data: Any) -> Iterator[str]:
     """The file of each row, with the row's number where the file comes again."""
     seen: set[str] = set()
-    for number, row in enumerate(_each(data)):
+    for number, row in enumerate(each_row(data, columns.name)):
         name = row[columns.image]
         name = name if isinstance(name, str) and name else columns.key(row, number)
         yield f"{name}#{number}" if name in seen else name
         seen.add(name)
-
-
-def _each(data: Any) -> Iterator[dict[str, Any]]:
-    for batch in data.iter(batch_size=100):  # of encoded pictures, maybe
-        for values in zip(*batch.values(), strict=True):
-            yield dict(zip(batch, values, strict=True))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlcourse.data.sources.decode import SourceError
+from vlcourse.data.sources.decode import SourceError, shorten
 from vlcourse.data.sources.splits import choose_split
 
 
@@ -44,3 +44,22 @@ def chosen_split(
         return next(iter(groups)), None
     chosen, mixed = choose_split(groups, split, where)
     return chosen, split if mixed else None
+
+
+def each_row(data: Any, name: str) -> Iterator[dict[str, Any]]:
+    """The rows of ``Rows.data``, one after another.
+
+    Raises:
+        SourceError: reading stopped.
+    """
+    # Batches, because the library's plain iterator divides its rows by the loader's workers.
+    batches = data.iter(batch_size=64)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except Exception as error:  # parquet, network and file-system errors of the library
+            raise SourceError(f"{name}: reading stopped: {shorten(str(error))}") from error
+        for values in zip(*batch.values(), strict=True):
+            yield dict(zip(batch, values, strict=True))

@@ -11,8 +11,8 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from vlcourse.data.sources.columns import Columns
-from vlcourse.data.sources.decode import BadSampleError, SourceError, shorten
-from vlcourse.data.sources.rows import Rows
+from vlcourse.data.sources.decode import BadSampleError
+from vlcourse.data.sources.rows import Rows, each_row
 from vlcourse.data.sources.skipped import Skipped
 
 
@@ -82,25 +82,10 @@ class StreamSource(IterableDataset[dict[str, Any]]):
             one = data.shard(count, shard) if count > 1 else data
             aligned = starts is not None and (count == len(starts) or shard == 0)
             first = starts[shard] if starts is not None and aligned else 0
-            rows = islice(self._read(one), self._limit)
+            rows = islice(each_row(one, self._columns.name), self._limit)
             for number, row in enumerate(rows):
                 if number % parts == part:
                     yield row, first + number, None if aligned or count == 1 else shard
-
-    def _read(self, data: Any) -> Iterator[dict[str, Any]]:
-        # Batches, because the library's plain iterator divides by the workers a second time.
-        batches = data.iter(batch_size=64)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except Exception as error:  # parquet, network and file-system errors of the library
-                raise SourceError(
-                    f"{self._columns.name}: reading stopped: {shorten(str(error))}"
-                ) from error
-            for place in range(len(batch[self._columns.image])):
-                yield {name: values[place] for name, values in batch.items()}
 
     def _sample(
         self, row: dict[str, Any], number: int, shard: int | None

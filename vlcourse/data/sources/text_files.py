@@ -20,7 +20,7 @@ from vlcourse.data.sources.json_rows import (
     opened,
     readable,
 )
-from vlcourse.data.sources.rows import Rows
+from vlcourse.data.sources.rows import Rows, each_row
 from vlcourse.data.sources.splits import choose_split, split_of
 from vlcourse.names import suggestion
 
@@ -86,22 +86,8 @@ class HubRows:
     empty = False
 
     def __iter__(self) -> Iterator[Text]:
-        yield from _rows_to_texts(enumerate(self._read(), 1), self.rows.name, self.rows.name)
-
-    def _read(self) -> Iterator[dict[str, Any]]:
-        # Batches, because the library's plain iterator divides its rows by the loader's workers.
-        batches = self.rows.data.iter(batch_size=64)
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except Exception as error:  # network and format errors of the library, of many kinds
-                raise SourceError(
-                    f"{self.rows.name}: reading stopped: {shorten(str(error))}"
-                ) from error
-            for values in zip(*batch.values(), strict=True):
-                yield dict(zip(batch, values, strict=True))
+        name = self.rows.name
+        yield from _rows_to_texts(enumerate(each_row(self.rows.data, name), 1), name, name)
 
 
 @dataclass(frozen=True)
