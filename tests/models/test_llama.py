@@ -48,7 +48,7 @@ def test_published_sizes(name: str, parameters: int, ffn: int) -> None:
 
 
 def test_the_feed_forward_width_is_rounded_up_to_256() -> None:
-    for width, ffn in ((96, 256), (98, 512), (192, 512), (193, 768), (4096, 11008)):
+    for width, ffn in ((96, 256), (98, 512), (192, 512), (194, 768), (4096, 11008)):
         assert LLaMAConfig(width=width, heads=1).ffn == ffn
     assert LLaMAConfig(width=96, heads=1, hidden=61).ffn == 61
 
