@@ -195,7 +195,7 @@ def test_refusals_are_one_sentence(
         "data.source=texts.jsonl": "there is no file texts.jsonl",
         "data.source=./pictures": "pictures holds no .txt, .jsonl, .json, .parquet file",
         "data.source=rows.jsonl": "rows.jsonl has no column 'text'",
-        "data.tokenizer=t.model": "no SentencePiece model at t.model.*with data.tokenizer=",
+        "data.tokenizer=t.model": "no LLaMA tokenizer at t.model.*with data.tokenizer=",
         "data.tokenizer=bad.model": "bad.model is damaged or no SentencePiece model",
         "model.vocab_size=499": "has 500 ids, but model.vocab_size is 499",
     }

@@ -125,7 +125,7 @@ def test_a_tokenizer_json_is_read_as_well(llama: LibraryBPE, tmp_path: Path) -> 
 
 def test_what_is_no_tokenizer_is_named(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.model"
-    with pytest.raises(TokenizerError, match="there is no SentencePiece model"):
+    with pytest.raises(TokenizerError, match="there is no LLaMA tokenizer at"):
         tokenizers.llama(path)
     with pytest.raises(TokenizerError, match=r"tokenizer\.model"):
         tokenizers.llama(tmp_path)

@@ -62,7 +62,7 @@ def llama(path: str | Path | None = None) -> TextTokenizer:
     if os.path.isdir(path):
         found = [name for name in FILES if os.path.isfile(Path(path) / name)]
         path = Path(path) / (found or FILES)[0]
-    raw = files.read(path, "SentencePiece model or tokenizer.json")
+    raw = files.read(path, "LLaMA tokenizer")
     if raw.lstrip()[:1] == b"{":
         return LibraryBPE.from_json(path)
     return LibraryBPE.from_ranks(path) if is_ranks(raw) else FastSentenceBPE.from_model(path)
