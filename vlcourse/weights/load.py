@@ -8,8 +8,7 @@ Files are read tensor by tensor, so that a model is in memory once while it is l
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse.models.clip import CLIP, CLIPConfig
-from vlcourse.models.llama import LLaMA, LLaMAConfig
-from vlcourse.models.seq2seq import Seq2Seq, Seq2SeqConfig
-from vlcourse.weights import clip, files, llama, open_clip, t5
+from vlcourse.models.llama import LLaMA
+from vlcourse.models.seq2seq import Seq2Seq
+from vlcourse.weights import clip, files, llama, open_clip
+from vlcourse.weights.families import FAMILIES
 from vlcourse.weights.mappings import Merged, unwrapped
 from vlcourse.weights.rename import Rule as Rule
 from vlcourse.weights.rename import WeightsError as WeightsError
@@ -29,53 +29,6 @@ from vlcourse.weights.settings import Settings
 from vlcourse.weights.state import weights_of
 
 Model: TypeAlias = CLIP | LLaMA | Seq2Seq
-
-
-@dataclass(frozen=True)
-class _Family:
-    """How transformers stores the models of one type."""
-
-    config: type
-    config_from_hf: Callable[[Mapping[str, Any], str], Any]
-    config_to_hf: Callable[[Any], dict[str, Any]]
-    table: Callable[[Any], list[Rule]]
-    buffers: Callable[[Any], Collection[str]]
-    """Names that hold no weights and may be there."""
-    blocks: Callable[[Any], int]
-    """How many blocks a model has, each with a tensor at least."""
-    copies: Callable[[Any], Sequence[str]] = lambda config: ()
-    """Names that are one tensor: the table knows the first, any of them may be left out."""
-
-
-# By the model_type of their config.json.
-_FAMILIES = {
-    "clip": _Family(
-        CLIPConfig,
-        clip.config_from_hf,
-        clip.config_to_hf,
-        lambda config: clip.hf_table(),
-        lambda config: clip.HF_BUFFERS,
-        clip.blocks,
-    ),
-    "llama": _Family(
-        LLaMAConfig,
-        llama.config_from_hf,
-        llama.config_to_hf,
-        llama.hf_table,
-        llama.hf_buffers,
-        lambda config: config.layers,
-        llama.hf_copies,
-    ),
-    "t5": _Family(
-        Seq2SeqConfig,
-        t5.config_from_hf,
-        t5.config_to_hf,
-        t5.hf_table,
-        t5.hf_buffers,
-        lambda config: config.encoder_layers + config.decoder_layers,
-        t5.hf_copies,
-    ),
-}
 
 
 def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
@@ -107,10 +60,10 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
         folder, name = files.model_folder(source), str(source)
         settings, theirs = files.read_config(folder), files.read_sharded(folder)
     kind = settings.get("model_type", "unknown")
-    if not isinstance(kind, str) or kind not in _FAMILIES:
-        known = ", ".join(_FAMILIES)
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        known = ", ".join(FAMILIES)
         raise WeightsError(f"{name} is of the type {kind!r}; from_hf reads these types: {known}")
-    family = _FAMILIES[kind]
+    family = FAMILIES[kind]
     ours = family.config_from_hf(settings, name)
     theirs = once(theirs, family.copies(ours), name)
     _check_depth(family.blocks(ours), theirs, name)
@@ -263,7 +216,7 @@ def to_transformers(model: Model) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         WeightsError: for a model that transformers does not have, such as CLIP with a ResNet.
     """
-    found = [family for family in _FAMILIES.values() if isinstance(model.config, family.config)]
+    found = [family for family in FAMILIES.values() if isinstance(model.config, family.config)]
     if not found:
         raise WeightsError(f"transformers has no {type(model).__name__}")
     (family,) = found

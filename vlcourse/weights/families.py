@@ -1,0 +1,60 @@
+"""How transformers stores the models of each type that we have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlcourse.models.clip import CLIPConfig
+from vlcourse.models.llama import LLaMAConfig
+from vlcourse.models.seq2seq import Seq2SeqConfig
+from vlcourse.weights import clip, llama, t5
+from vlcourse.weights.rename import Rule
+
+
+@dataclass(frozen=True)
+class Family:
+    """How transformers stores the models of one type."""
+
+    config: type
+    config_from_hf: Callable[[Mapping[str, Any], str], Any]
+    config_to_hf: Callable[[Any], dict[str, Any]]
+    table: Callable[[Any], list[Rule]]
+    buffers: Callable[[Any], Collection[str]]
+    """Names that hold no weights and may be there."""
+    blocks: Callable[[Any], int]
+    """How many blocks a model has, each with a tensor at least."""
+    copies: Callable[[Any], Sequence[str]] = lambda config: ()
+    """Names that are one tensor: the table knows the first, any of them may be left out."""
+
+
+# By the model_type of their config.json.
+FAMILIES = {
+    "clip": Family(
+        CLIPConfig,
+        clip.config_from_hf,
+        clip.config_to_hf,
+        lambda config: clip.hf_table(),
+        lambda config: clip.HF_BUFFERS,
+        clip.blocks,
+    ),
+    "llama": Family(
+        LLaMAConfig,
+        llama.config_from_hf,
+        llama.config_to_hf,
+        llama.hf_table,
+        llama.hf_buffers,
+        lambda config: config.layers,
+        llama.hf_copies,
+    ),
+    "t5": Family(
+        Seq2SeqConfig,
+        t5.config_from_hf,
+        t5.config_to_hf,
+        t5.hf_table,
+        t5.hf_buffers,
+        lambda config: config.encoder_layers + config.decoder_layers,
+        t5.hf_copies,
+    ),
+}
