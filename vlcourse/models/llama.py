@@ -65,9 +65,7 @@ class LLaMAConfig:
         check(self, rope_high=(math.nextafter(self.rope_low, math.inf), math.inf))
         if self.head_width % 2 or not self.head_width and head_channels(self.width, self.heads) % 2:
             size = f"{self.heads} heads of {self.channels} channels"
-            raise ModelError(
-                f"width {self.width} gives {size}: each head needs an even number"
-            )
+            raise ModelError(f"width {self.width} gives {size}: each head needs an even number")
         if self.heads % (self.kv_heads or self.heads):
             raise ModelError(f"{self.heads} heads cannot share kv_heads {self.kv_heads}")
 

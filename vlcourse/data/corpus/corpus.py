@@ -32,9 +32,9 @@ from vlcourse.data.world.questions import turned
 from vlcourse.data.world.questions import whether
 from vlcourse.data.corpus.lessons import Part
 from vlcourse.data.corpus.lessons import brief_relation
+from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.scene import Scene
 from vlcourse.data.world.words import check_choice
-from vlcourse.data.world.words import hash_int
 from vlcourse.data.world import World
 from vlcourse.layers.ranges import RangeError
 
@@ -156,7 +156,7 @@ class Corpus(Ordered):
             if listed:
                 kind = "recall"
             else:
-                kind = "reading" if lesson else self._kind(hash_int(scene.seed, 81) % 100)
+                kind = "reading" if lesson else self._kind(Dice(scene.seed, "kind of document").below(100))
             sample: dict[str, Any] = {"id": f"{self.name}/{i}", "kind": kind, "scene": scene}
             if kind == "reading":
                 told = describe(scene.objects, scene.seed)
@@ -198,13 +198,13 @@ class Corpus(Ordered):
 
     def _ways(self, i: int, scene: Scene, lesson: str | None) -> tuple[bool, Sequence[str]]:
         """Whether a document asks in brief, and of which kinds."""
-        brief = hash_int(scene.seed, 87) % 100 < self.brief
+        brief = Dice(scene.seed, "brief").below(100) < self.brief
         if lesson:
             return brief, ("comparison",) if i % 8 == 7 else ("relation",)
-        h = hash_int(scene.seed, 88)
-        if h % 100 < self.focused:
+        dice = Dice(scene.seed, "focus")
+        if dice.below(100) < self.focused:
             kinds = [*self.kinds, *(kind for kind in HARD_KINDS if kind in self.kinds)]
-            return brief, (kinds[(h >> 8) % len(kinds)],)
+            return brief, (dice.pick(kinds, at=8),)
         return brief, self.kinds
 
     def choose(
@@ -237,9 +237,8 @@ class Corpus(Ordered):
             pools = [by_topic[name] for name in turns if by_topic[name]]
             if not pools:
                 break
-            h = hash_int(scene.seed, 82, turn)
-            pool = pools[h % len(pools)]
-            chosen.append(pool.pop((h >> 16) % len(pool)))
+            dice = Dice(scene.seed, "question", turn)
+            chosen.append(dice.take(dice.pick(pools), at=16))
         return chosen
 
 

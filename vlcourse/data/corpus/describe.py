@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.facts import NUMBERS
 from vlcourse.data.world.facts import OPPOSITE
 from vlcourse.data.world.facts import Fact
@@ -19,7 +20,6 @@ from vlcourse.data.world.facts import Thing
 from vlcourse.data.world.facts import holds
 from vlcourse.data.world.facts import relations_between
 from vlcourse.data.world.captions import relation_words
-from vlcourse.data.world.words import hash_int
 
 _OPENINGS = ("there is {}.", "we can see {}.", "the picture shows {}.", "here is {}.", "{}.")
 _COUNTED = ("there are {n}: {all}.", "{n} can be seen: {all}.", "a picture of {n}: {all}.")
@@ -63,41 +63,41 @@ def describe(objects: Sequence[Object], key: int, relations: int | None = None) 
         relations: how many pairs of objects are related in words; by default each object and the
             one that is named after it.
     """
-    order = _shuffled(objects, hash_int(key, 61))
-    turn = hash_int(key, 62)
-    sizes_apart = turn % 5 == 0
+    order = _shuffled(objects, Dice(key, "order"))
+    listing = Dice(key, "listing")
+    sizes_apart = listing.below(5) == 0
     things = [Thing(o.colour, o.shape, None if sizes_apart else o.size) for o in order]
-    sentences = [_listing(things, turn >> 8)]
+    sentences = [_listing(things, listing)]
     if sizes_apart:
         sentences += [f"the {Thing(o.colour, o.shape).noun()} is {o.size}." for o in order]
     pairs = list(zip(order, order[1:], strict=False))
     stated = []
     for i, (a, b) in enumerate(pairs[: len(pairs) if relations is None else relations]):
-        h = hash_int(key, 63, i)
-        if h & 1:
+        dice = Dice(key, "stated relation", i)
+        if dice.coin():
             a, b = b, a
         choices = [r for r in relations_between(a, b) if r in OPPOSITE]
         if not choices:  # only in a scene made by hand, with objects on top of each other
             continue
-        relation = choices[(h >> 1) % len(choices)]
+        relation = dice.pick(choices, at=1)
         fact = Relation(Thing(a.colour, a.shape), relation, Thing(b.colour, b.shape))
         stated.append(fact)
-        words = relation_words(relation, h >> 8)
+        words = relation_words(relation, dice.bits >> 8)
         sentences.append(f"the {fact.a.noun()} is {words} the {fact.b.noun()}.")
     return Description(" ".join(sentences), tuple(stated))
 
 
-def _listing(things: Sequence[Thing], h: int) -> str:
+def _listing(things: Sequence[Thing], dice: Dice) -> str:
     """The sentence, or sentences, that name every object."""
-    way, h = h % 8, h >> 8
+    way = dice.below(8, at=8)
     if len(things) == 1 or way < 4:
-        return _OPENINGS[h % len(_OPENINGS)].format(_all(things))
+        return dice.pick(_OPENINGS, at=16).format(_all(things))
     if way < 6:
-        return _COUNTED[h % len(_COUNTED)].format(
+        return dice.pick(_COUNTED, at=16).format(
             n=f"{NUMBERS[len(things)]} {Thing().noun(len(things))}", all=_all(things)
         )
-    first = _FIRST[h % len(_FIRST)].format(things[0])
-    pattern = _NEXT[(h >> 8) % len(_NEXT)]
+    first = dice.pick(_FIRST, at=16).format(things[0])
+    pattern = dice.pick(_NEXT, at=24)
     return " ".join([first, *(pattern.format(thing) for thing in things[1:])])
 
 
@@ -106,12 +106,9 @@ def _all(things: Sequence[Thing]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _shuffled(objects: Sequence[Object], h: int) -> list[Object]:
-    left, order = list(objects), []
-    while left:
-        order.append(left.pop(h % len(left)))
-        h >>= 8
-    return order
+def _shuffled(objects: Sequence[Object], dice: Dice) -> list[Object]:
+    left = list(objects)
+    return [dice.take(left, at=8 * i) for i in range(len(objects))]
 
 
 def _bare(thing: Thing) -> tuple[str | None, str | None]:

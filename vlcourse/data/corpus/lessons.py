@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
+from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.facts import OPPOSITE
 from vlcourse.data.world.facts import SPATIAL
 from vlcourse.data.world.facts import Object
@@ -27,7 +28,6 @@ from vlcourse.data.world.words import COLOURS
 from vlcourse.data.world.words import SHAPES
 from vlcourse.data.world.words import SIZES
 from vlcourse.data.world.words import allowed_pairs
-from vlcourse.data.world.words import hash_int
 
 LESSONS: tuple[str, ...] = ("things", "sizes", "pairs", "ways", "descriptions")
 """What a curriculum teaches, in this order; the last is made by :mod:`vlcourse.data.corpus.corpus`."""
@@ -41,13 +41,13 @@ Part = tuple[str, bool]
 
 def things(scene: Scene) -> tuple[Part, ...]:
     """ "a red circle, a blue square." then "circle? red. blue? square. …"."""
-    named = _different_pairs(scene, 2 + hash_int(scene.seed, 91) % 5)
+    named = _different_pairs(scene, 2 + Dice(scene.seed, "number").below(5))
     told = ", ".join(str(Thing(*pair)) for pair in named)
     parts: list[Part] = [(f"{told}.", False)]
     for i in range(RECALLS):
-        h = hash_int(scene.seed, 93, i)
-        value, key = named[(h >> 8) % len(named)]
-        if h & 1:
+        dice = Dice(scene.seed, "recall", i)
+        value, key = dice.pick(named, at=8)
+        if dice.coin():
             key, value = value, key
         parts += [(f"{key}?", False), (f"{value}.", True)]
     return tuple(parts)
@@ -68,14 +68,14 @@ def pairs(scene: Scene, mixed: bool) -> tuple[Part, ...]:
     """
     told = _pairs(scene)
     sentences = (
-        f"the {r.a.noun()} is {relation_words(r.relation, hash_int(scene.seed, 95, i))} "
+        f"the {r.a.noun()} is {relation_words(r.relation, Dice(scene.seed, 'wording', i).bits)} "
         f"the {r.b.noun()}."
         for i, r in enumerate(told)
     )
     parts: list[Part] = [(" ".join(sentences), False)]
     for i in range(RECALLS):
-        h = hash_int(scene.seed, 93, i)
-        one, turn, way = told[(h >> 16) % len(told)], h & 3, (h >> 32) % 100
+        dice = Dice(scene.seed, "recall", i)
+        one, turn, way = dice.pick(told, at=16), dice.below(4), dice.below(100, at=32)
         as_told = Question("", "yes", "relation", one)
         asked = [as_told, *turned(as_told)][turn]
         true = one if turn & 1 else Relation(one.b, OPPOSITE[one.relation], one.a)
@@ -99,27 +99,27 @@ def sizes(scene: Scene) -> tuple[Part, ...]:
     told = _sized_objects(scene)
     parts: list[Part] = [(f"{', '.join(str(_thing(o)) for o in told)}.", False)]
     for i in range(RECALLS):
-        h = hash_int(scene.seed, 93, i)
-        obj, way = told[(h >> 8) % len(told)], (h >> 32) % 100
+        dice = Dice(scene.seed, "recall", i)
+        obj, way = dice.pick(told, at=8), dice.below(100, at=32)
         if way < 25:
             others = [each for each in told if each.size != obj.size]
-            other = _thing(others[(h >> 16) % len(others)], size=False)
+            other = _thing(dice.pick(others, at=16), size=False)
             question = brief_relation(Relation(_thing(obj, size=False), "bigger than", other))
             answer = "yes" if obj.size == "large" else "no"
         elif way < 65:
-            question, answer = _known_by_size(told, h >> 16)
+            question, answer = _known_by_size(told, dice)
         elif way < 85:
             question, answer = _thing(obj, size=False).noun(), obj.size
         else:
-            counted = Thing(obj.colour) if h & 1 else Thing(shape=obj.shape)
-            if h & 6 == 0:
-                counted = Thing(COLOURS[(h >> 40) % len(COLOURS)])
+            counted = Thing(obj.colour) if dice.coin() else Thing(shape=obj.shape)
+            if dice.below(4, at=1) == 0:
+                counted = Thing(dice.pick(COLOURS, at=40))
             question, answer = counted.noun(2), str(count(told, counted))
         parts += [(f"{question}?", False), (f"{answer}.", True)]
     return tuple(parts)
 
 
-def _known_by_size(told: Sequence[Object], h: int) -> tuple[str, str]:
+def _known_by_size(told: Sequence[Object], dice: Dice) -> tuple[str, str]:
     """A size with a colour or shape, which only one thing has both of; and its third property.
 
     Of all that can be asked so, what has a twin of another size comes first.
@@ -132,7 +132,7 @@ def _known_by_size(told: Sequence[Object], h: int) -> tuple[str, str]:
                 pool = needed if count(told, known) > 1 else found
                 pool.append((sized.noun(), answer))
     pool = needed or found or [(_thing(told[0], size=False).noun(), told[0].size)]
-    return pool[h % len(pool)]
+    return dice.pick(pool, at=16)
 
 
 def _sized_objects(scene: Scene) -> list[Object]:
@@ -141,45 +141,45 @@ def _sized_objects(scene: Scene) -> list[Object]:
     Half of the times they are twins: two of a shape, or of a colour, and of different size. Else
     all differ in colour and shape, so that one word finds each, or there are three colours.
     """
-    h = hash_int(scene.seed, 96)
-    if h & 1:
-        named, large = _twins(scene), hash_int(scene.seed, 98)
-        sizes = [SIZES[(large >> i // 2 & 1) ^ (i & 1)] for i in range(len(named))]
+    dice, larger = Dice(scene.seed, "sized"), Dice(scene.seed, "large")
+    if dice.coin():
+        named = _twins(scene)
+        sizes = [SIZES[larger.coin(at=i // 2) ^ (i & 1)] for i in range(len(named))]
     else:
-        number = 3 + hash_int(scene.seed, 91) % 4
-        if h & 2:
+        number = 3 + Dice(scene.seed, "number").below(4)
+        if dice.coin(at=1):
             named = _different_pairs(scene, number)
         else:
-            first, step = h >> 8, 1 + 2 * (h >> 16 & 3)  # an odd step reaches three different ones
+            first, step = dice.bits >> 8, 1 + 2 * dice.below(4, at=16)  # an odd step reaches three different ones
             few = [COLOURS[(first + i * step) % len(COLOURS)] for i in range(3)]
             pairs = [pair for pair in allowed_pairs(scene.split) if pair[0] in few]
-            named = [_draw(pairs, scene, 99, i) for i in range(number)]
-        large = 1 + hash_int(scene.seed, 98) % ((1 << number) - 2)  # neither none of them nor all
+            named = [_draw(pairs, scene, "of few colours", i) for i in range(number)]
+        large = 1 + larger.below((1 << number) - 2)  # neither none of them nor all
         sizes = [SIZES[large >> i & 1] for i in range(number)]
     objects = [
         Object(colour, shape, size, x=0.5, y=0.5, radius=0.1)
         for (colour, shape), size in zip(named, sizes, strict=True)
     ]
-    return [_draw(objects, scene, 100) for _ in range(len(objects))]
+    return [_draw(objects, scene, "order of sized") for _ in range(len(objects))]
 
 
 def _twins(scene: Scene) -> list[tuple[str, str]]:
     """Two, four or six pairs of colour and shape; each two share one, and differ in all else from
     the others, as far as there are others."""
-    shared = hash_int(scene.seed, 97) % 2  # 0: the colour, 1: the shape
+    shared = Dice(scene.seed, "what twins share").below(2)  # 0: the colour, 1: the shape
     keys, named = list((COLOURS, SHAPES)[shared]), list[tuple[str, str]]()
-    for i in range(1 + hash_int(scene.seed, 91) % 3):
-        key = _draw(keys, scene, 101, i)
+    for i in range(1 + Dice(scene.seed, "number").below(3)):
+        key = _draw(keys, scene, "twins", i)
         alike = [pair for pair in allowed_pairs(scene.split) if pair[shared] == key]
         new = [p for p in alike if p[1 - shared] not in [known[1 - shared] for known in named]]
         pairs = new if len(new) > 1 else alike
-        named += [_draw(pairs, scene, 102, i), _draw(pairs, scene, 103, i)]
+        named += [_draw(pairs, scene, "first twin", i), _draw(pairs, scene, "second twin", i)]
     return named
 
 
-def _draw(pool: list[T], scene: Scene, *salt: int) -> T:
+def _draw(pool: list[T], scene: Scene, purpose: str, *turn: int) -> T:
     """Take one out of the pool."""
-    return pool.pop(hash_int(scene.seed, *salt, len(pool)) % len(pool))
+    return Dice(scene.seed, purpose, *turn, len(pool)).take(pool)
 
 
 def _thing(obj: Object, size: bool = True) -> Thing:
@@ -192,9 +192,9 @@ def brief_relation(fact: Relation) -> str:
 
 
 def _pairs(scene: Scene) -> list[Relation]:
-    named = [Thing(*pair) for pair in _different_pairs(scene, 2 * (1 + hash_int(scene.seed, 91) % 3))]
+    named = [Thing(*pair) for pair in _different_pairs(scene, 2 * (1 + Dice(scene.seed, "number").below(3)))]
     return [
-        Relation(a, SPATIAL[hash_int(scene.seed, 94, i) % len(SPATIAL)], b)
+        Relation(a, Dice(scene.seed, "relation", i).pick(SPATIAL), b)
         for i, (a, b) in enumerate(list(pairwise(named))[::2])
     ]
 
@@ -203,7 +203,7 @@ def _different_pairs(scene: Scene, number: int) -> list[tuple[str, str]]:
     """Up to 6 pairs that may be named in the scene's split, all of different colour and shape."""
     pairs, chosen = list(allowed_pairs(scene.split)), list[tuple[str, str]]()
     while len(chosen) < number:
-        colour, shape = pairs.pop(hash_int(scene.seed, 92, len(pairs)) % len(pairs))
+        colour, shape = _draw(pairs, scene, "different pairs")
         if not any(colour == known[0] or shape == known[1] for known in chosen):
             chosen.append((colour, shape))
     return chosen

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.facts import NUMBERS
 from vlcourse.data.world.facts import Object
 from vlcourse.data.world.facts import Thing
 from vlcourse.data.world.words import COLOURS
 from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import hash_int
 
 _NAMES = ("tom", "anna", "ben", "mia", "leo", "zoe")
 _OPENINGS = (
@@ -51,16 +51,16 @@ def story(objects: Sequence[Object], key: int) -> str:
         objects: whose colours, shapes and sizes the story uses.
         key: chooses the sentences.
     """
-    first = objects[hash_int(key, 71) % len(objects)]
+    first = Dice(key, "hero").pick(objects)
     others = [o for o in objects if o.shape != first.shape]
     a = Thing(first.colour, first.shape, first.size)
     if others:
-        second = others[hash_int(key, 72) % len(others)]
+        second = Dice(key, "friend").pick(others)
         b = Thing(second.colour, second.shape, second.size)
     else:
         shapes = [shape for shape in SHAPES if shape != first.shape]
-        h = hash_int(key, 73)
-        b = Thing(None, shapes[h % len(shapes)], ("small", "large")[h >> 8 & 1])
+        dice = Dice(key, "made-up friend")
+        b = Thing(None, dice.pick(shapes), dice.pick(("small", "large"), at=8))
     slots = {
         "a": a,
         "b": b,
@@ -68,18 +68,14 @@ def story(objects: Sequence[Object], key: int) -> str:
         "bn": b.shape,
         "as_": a.size,
         "bs": b.size,
-        "bc": b.colour or COLOURS[hash_int(key, 74) % len(COLOURS)],
+        "bc": b.colour or Dice(key, "friend's colour").pick(COLOURS),
         "other": "star" if a.shape != "star" else "circle",
         "n": NUMBERS[2],
-        "name": _NAMES[hash_int(key, 75) % len(_NAMES)],
+        "name": Dice(key, "name").pick(_NAMES),
     }
     middles = list(_MIDDLES)
-    chosen = [_pick(_OPENINGS, key, 76), _pick(_MEETINGS, key, 77)]
-    for i in range(1 + hash_int(key, 78) % 3):
-        chosen.append(middles.pop(hash_int(key, 79, i) % len(middles)))
-    chosen.append(_pick(_ENDINGS, key, 80))
+    chosen = [Dice(key, "opening").pick(_OPENINGS), Dice(key, "meeting").pick(_MEETINGS)]
+    for i in range(1 + Dice(key, "length").below(3)):
+        chosen.append(Dice(key, "middle", i).take(middles))
+    chosen.append(Dice(key, "ending").pick(_ENDINGS))
     return " ".join(sentence.format(**slots) for sentence in chosen)
-
-
-def _pick(choices: Sequence[str], key: int, salt: int) -> str:
-    return choices[hash_int(key, salt) % len(choices)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vlcourse.data.world.dice import Dice
 from vlcourse.data.corpus.describe import describe
 from vlcourse.data.world.facts import Comparison
 from vlcourse.data.world.facts import Count
@@ -10,7 +11,6 @@ from vlcourse.data.world.facts import HasObject
 from vlcourse.data.world.facts import Relation
 from vlcourse.data.corpus.lessons import Part
 from vlcourse.data.world.scene import Scene
-from vlcourse.data.world.words import hash_int
 from vlcourse.data.corpus.stories import story
 
 AGAIN = "in other words:"
@@ -19,15 +19,15 @@ AGAIN = "in other words:"
 def retelling(scene: Scene) -> tuple[Part, ...]:
     """A description, and the scene once more in other words, or a part of it."""
     told = describe(scene.objects, scene.seed)
-    if hash_int(scene.seed, 83) % 2:
-        again = describe(scene.objects, hash_int(scene.seed, 84), relations=0).text
+    if Dice(scene.seed, "retold as a whole").coin():
+        again = describe(scene.objects, Dice(scene.seed, "retelling").bits, relations=0).text
     else:
         possible = [
             caption
             for caption in scene.captions()
             if all(told.implies(fact, scene.objects) for fact in caption.facts)
         ]
-        again = f"{possible[hash_int(scene.seed, 85) % len(possible)]}."
+        again = f"{Dice(scene.seed, 'retold part').pick(possible)}."
     return ((told.text, True), (f"{AGAIN} {again}", True))
 
 
@@ -41,7 +41,7 @@ def facts(scene: Scene) -> tuple[Part, ...]:
     ]
     parts: list[Part] = [(told.text, True)]
     for i in range(min(5, len(known))):
-        fact = known.pop(hash_int(scene.seed, 86, i) % len(known))
+        fact = Dice(scene.seed, "fact", i).take(known)
         parts.append((f"{_stated(fact)}.", True))
     return tuple(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.facts import NUMBERS
 from vlcourse.data.world.facts import OPPOSITE
 from vlcourse.data.world.facts import Count
@@ -16,7 +17,6 @@ from vlcourse.data.world.facts import Thing
 from vlcourse.data.world.facts import count
 from vlcourse.data.world.facts import relations_between
 from vlcourse.data.world.words import class_index
-from vlcourse.data.world.words import hash_int
 
 # Prompts for zero-shot classification, to be filled with `class_prompt`.
 TEMPLATES: tuple[str, ...] = (
@@ -121,7 +121,7 @@ _CHOICES: dict[int, tuple[tuple[Pattern, ...], ...]] = {
     3: (_PLACED_MANY, _PLACED_MANY, _LIST, _LIST, _COUNT, _BIGGER),
 }
 
-_SIZES_OF_ALL = 7 << 32  # the bits by which `_say` names every object's size
+_SIZES_OF_ALL = 7 << 48  # the bits by which `_say` names every object's size
 
 _WORDS: dict[str, tuple[str, ...]] = {
     "above": ("above", "higher than"),
@@ -201,17 +201,17 @@ def _number(n: int, thing: Thing) -> str:
 
 def caption(objects: Sequence[Object], key: int) -> Caption:
     """One true caption of a scene, chosen by the integer `key`."""
-    h = hash_int(key, 21)
+    dice = Dice(key, "caption")
     choices = _CHOICES[min(len(objects), 3)]
-    group = choices[h % len(choices)]
-    return _say(objects, group[(h >> 8) % len(group)], h >> 16)
+    group = dice.pick(choices)
+    return _say(objects, dice.pick(group, at=8), dice)
 
 
 def captions(objects: Sequence[Object], key: int) -> list[Caption]:
     """True captions of a scene, one for each pattern of its grammar, all different."""
     groups = dict.fromkeys(_CHOICES[min(len(objects), 3)])
     said = [
-        _say(objects, pattern, hash_int(key, 22, i) >> 16)
+        _say(objects, pattern, Dice(key, "caption of a pattern", i))
         for group in groups
         for i, pattern in enumerate(group)
     ]
@@ -220,32 +220,33 @@ def captions(objects: Sequence[Object], key: int) -> list[Caption]:
 
 def full_caption(objects: Sequence[Object], key: int) -> Caption:
     """A spatial caption of two objects that gives both their colours, shapes and sizes."""
-    h = hash_int(key, 23)
-    pattern = _PLACED_TWO[h % len(_PLACED_TWO)]
-    return _say(objects, pattern, (h >> 16) | _SIZES_OF_ALL)
+    dice = Dice(key, "full caption")
+    pattern = dice.pick(_PLACED_TWO)
+    dice.bits |= _SIZES_OF_ALL
+    return _say(objects, pattern, dice)
 
 
-def _say(objects: Sequence[Object], pattern: Pattern, h: int) -> Caption:
-    """Fill `pattern` with true content; `h` (48 bits) decides order, detail and wording."""
-    first = h % len(objects)
+def _say(objects: Sequence[Object], pattern: Pattern, dice: Dice) -> Caption:
+    """Fill `pattern` with true content; `dice`, from bit 16 on, decides order, detail and wording."""
+    first = dice.below(len(objects), at=16)
     rest = [*objects[first + 1 :], *objects[:first]]
-    if (h >> 4) & 1:
+    if dice.coin(at=20):
         rest.reverse()
     order = [objects[first], *rest]
     relation = None
     if pattern.kind == "relation":
         spatial = [r for r in relations_between(*order[:2]) if r in OPPOSITE]
         if not spatial:  # only in a scene made by hand, with objects on top of each other
-            return _say(objects, _LIST[(h >> 8) % len(_LIST)], h)
-        relation = spatial[(h >> 5) % len(spatial)]
+            return _say(objects, dice.pick(_LIST, at=24), dice)
+        relation = dice.pick(spatial, at=21)
     elif pattern.kind == "size relation":
         order.sort(key=lambda obj: obj.radius, reverse=True)
         order = [order[0], order[-1]]
         if "bigger than" not in relations_between(*order):  # all of one size: say what can be said
-            return _say(objects, _PLACED[(h >> 8) % len(_PLACED)], h)
+            return _say(objects, dice.pick(_PLACED, at=24), dice)
         relation = "bigger than"
     # Sizes are named for no object, each object on its own coin, or every object.
-    detail, coins = (h >> 32) & 7, (h >> 35) & 15
+    detail, coins = dice.below(8, at=48), dice.below(16, at=51)
     sized = 15 if detail >= 4 else coins if detail >= 2 else 0
     if pattern.kind == "size relation":
         sized = 0  # the sentence already tells which is the larger
@@ -253,15 +254,15 @@ def _say(objects: Sequence[Object], pattern: Pattern, h: int) -> Caption:
         Thing(obj.colour, obj.shape, obj.size if sized >> i & 1 else None)
         for i, obj in enumerate(order)
     )
-    tally = _tally(objects, h >> 24) if "{t}" in pattern.text else None
-    return compose(pattern, Content(things, len(objects), relation, h >> 12, tally))
+    tally = _tally(objects, dice) if "{t}" in pattern.text else None
+    return compose(pattern, Content(things, len(objects), relation, dice.bits >> 28, tally))
 
 
-def _tally(objects: Sequence[Object], h: int) -> Count:
+def _tally(objects: Sequence[Object], dice: Dice) -> Count:
     """How many of a shape, colour or size there are: of one that repeats, if one does."""
     things = [Thing(shape=obj.shape) for obj in objects]
     things += [Thing(colour=obj.colour) for obj in objects]
     things += [Thing(size=obj.size) for obj in objects]
     tallies = [Count(thing, count(objects, thing)) for thing in dict.fromkeys(things)]
     tallies = [tally for tally in tallies if tally.n > 1]
-    return tallies[h % len(tallies)] if tallies else Count(Thing(), len(objects))
+    return dice.pick(tallies, at=40) if tallies else Count(Thing(), len(objects))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.facts import OPPOSITE
 from vlcourse.data.world.facts import Comparison
 from vlcourse.data.world.facts import Count
@@ -19,7 +20,6 @@ from vlcourse.data.world.facts import related
 from vlcourse.data.world.facts import relations_between
 from vlcourse.data.world.words import COLOURS
 from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import hash_int
 
 QUESTION_KINDS: tuple[str, ...] = (
     "colour",
@@ -60,7 +60,7 @@ def questions(
     asked: list[Question] = []
 
     def coin(*salt: int) -> bool:
-        return bool(hash_int(key, 31, *salt) >> 40 & 1)
+        return Dice(key, "coin", *salt).coin(at=40)
 
     def yes_no(text: str, kind: str, answer: bool, fact: Fact) -> None:
         asked.append(Question(text, "yes" if answer else "no", kind, fact))
@@ -76,8 +76,8 @@ def questions(
                 fact = HasObject(Thing(obj.colour, obj.shape, size))
                 asked.append(Question(f"what shape is the {noun}?", obj.shape, "shape", fact))
 
-    shape = SHAPES[hash_int(key, 32) % len(SHAPES)]
-    colour = COLOURS[hash_int(key, 33) % len(COLOURS)]
+    shape = Dice(key, "shape to count").pick(SHAPES)
+    colour = Dice(key, "colour to count").pick(COLOURS)
     counted = [Thing(), Thing(shape=objects[0].shape), Thing(objects[0].colour)]
     counted += [Thing(shape=shape), Thing(colour)]
     for thing in dict.fromkeys(counted):
@@ -91,7 +91,7 @@ def questions(
     near = [p for p in absent if any(p[0] == q[0] or p[1] == q[1] for q in present)]
     for i, pair in enumerate(present):
         others = near if coin(i, 3) else absent
-        other = others[hash_int(key, 34, i) % len(others)]
+        other = Dice(key, "absent pair", i).pick(others)
         absent, near = ([p for p in pool if p != other] for pool in (absent, near))
         here, not_here = HasObject(Thing(*pair)), HasObject(Thing(*other))
         yes_no(f"is there {here.thing}?", "existence", True, here)
@@ -114,7 +114,7 @@ def questions(
     colours = [Thing(c) for c in dict.fromkeys([*(c for c, _ in present), *COLOURS])]
     for i, words in enumerate((shapes, colours)):
         # One that is there against any other, of which there may be none.
-        x, y = words[0], words[1 + hash_int(key, 35, i) % (len(words) - 1)]
+        x, y = words[0], Dice(key, "word to compare with", i).pick(words[1:])
         if count(objects, x) != count(objects, y):
             x, y = (x, y) if coin(i, 2) else (y, x)
             more = count(objects, x) > count(objects, y)

@@ -1,0 +1,97 @@
+"""Chance with a name: a seed and a purpose give draws that nothing else disturbs.
+
+A throw is 64 bits of :func:`vlcourse.data.world.words.hash_int`. What one purpose draws does not change
+when another is added, and every machine draws the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from vlcourse.data.world.words import hash_int
+
+T = TypeVar("T")
+
+# A number once given is never given again: the shipped models were trained on what it draws.
+PURPOSES: dict[str, int] = {
+    # captions
+    "caption": 21,
+    "caption of a pattern": 22,
+    "full caption": 23,
+    # questions
+    "coin": 31,
+    "shape to count": 32,
+    "colour to count": 33,
+    "absent pair": 34,
+    "word to compare with": 35,
+    # descriptions
+    "order": 61,
+    "listing": 62,
+    "stated relation": 63,
+    # stories
+    "hero": 71,
+    "friend": 72,
+    "made-up friend": 73,
+    "friend's colour": 74,
+    "name": 75,
+    "opening": 76,
+    "meeting": 77,
+    "length": 78,
+    "middle": 79,
+    "ending": 80,
+    # documents
+    "kind of document": 81,
+    "question": 82,
+    "retold as a whole": 83,
+    "retelling": 84,
+    "retold part": 85,
+    "fact": 86,
+    "brief": 87,
+    "focus": 88,
+    # lessons
+    "number": 91,
+    "different pairs": 92,
+    "recall": 93,
+    "relation": 94,
+    "wording": 95,
+    "sized": 96,
+    "what twins share": 97,
+    "large": 98,
+    "of few colours": 99,
+    "order of sized": 100,
+    "twins": 101,
+    "first twin": 102,
+    "second twin": 103,
+}
+
+
+class Dice:
+    """One throw for a purpose, 64 bits. Independent draws of it begin some 8 bits apart (``at``).
+
+    Args:
+        seed: of a scene, in [0, 2**64).
+        purpose: a key of ``PURPOSES``.
+        turn: numbers that tell apart the throws for one purpose.
+    """
+
+    __slots__ = ("bits",)
+
+    def __init__(self, seed: int, purpose: str, *turn: int) -> None:
+        self.bits = hash_int(seed, PURPOSES[purpose], *turn)
+
+    def below(self, n: int, at: int = 0) -> int:
+        """A number in [0, n)."""
+        return (self.bits >> at) % n
+
+    def coin(self, at: int = 0) -> bool:
+        """The bit at a place."""
+        return bool(self.bits >> at & 1)
+
+    def pick(self, items: Sequence[T], at: int = 0) -> T:
+        """One of the items."""
+        return items[(self.bits >> at) % len(items)]
+
+    def take(self, pool: list[T], at: int = 0) -> T:
+        """One of a pool, out of which it is taken."""
+        return pool.pop((self.bits >> at) % len(pool))
