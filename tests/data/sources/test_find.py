@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 
 from vlcourse.data.sources import SourceError, open_source
 from vlcourse.data.sources.splits import shared_out, split_of
+from vlcourse.data.sources.text_files import find_texts
 
 
 @pytest.fixture(autouse=True)
@@ -372,6 +374,8 @@ def test_a_template_that_is_never_filled(template: str, tmp_path: Path) -> None:
         ('caption,image\n"open,x.png\nb,x.png\n","x.png"\n', "line 2: a double quote is never"),
         ('image,caption\nx.png,"a\nb"\nx.png,a,b\n', "line 4 has 3 cells"),
         ("image,caption,caption\nx.png,a,b\n", "has two columns 'caption'"),
+        ("x.png,a\nx.png,b\n", "has no header.* such as file_name and caption"),
+        ("x.PNG#0\ta\nx.PNG#1\tb\n", "has no header"),  # Flickr8k's first form
         ("image,caption\n", "holds no rows"),
         ("", "holds no rows"),
         ('image,caption\nx.png,"' + "a" * 200_000, "line 2: a double quote is never closed"),
@@ -457,6 +461,35 @@ def test_a_plain_name_is_a_folder_here(tmp_path: Path, monkeypatch: pytest.Monke
     assert find_source("pics") == str(tmp_path / "shared" / "pics")
     with pytest.raises(SourceError, match=r"'pisc' is no file or folder here.*Did you mean 'pics'"):
         open_source("pisc")
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (
+            picture(tmp_path / "disk" / split / "a" / "1.png"),
+            picture(tmp_path / "disk" / split / "b.png"),
+        )
+        write(tmp_path / "disk" / split / "metadata.csv", "file_name,caption\na/1.png,one\n")
+        write(tmp_path / "disk" / split / "words.txt", f"text of {split}")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "train").symlink_to(tmp_path / "disk" / "train")
+    (tmp_path / "set" / "test").symlink_to("../disk/test")
+    (tmp_path / "disk" / "train" / "a" / "again").symlink_to(tmp_path / "set")  # a circle
+    for split in ("train", "test"):
+        assert captions(open_source(tmp_path / "set", split=split)) == ["one"]
+        texts = [text.text for file in find_texts(tmp_path / "set", split).files for text in file]
+        assert texts == [f"text of {split}"]
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "metadata.csv")
+    with pytest.raises(SourceError, match="metadata.csv is a broken link, or no file"):
+        open_source(tmp_path)
+    (tmp_path / "metadata.csv").unlink()
+    os.mkfifo(tmp_path / "a.txt")
+    with pytest.raises(SourceError, match="1 empty caption"):
+        open_source(tmp_path)
 
 
 def test_a_folder_of_pictures_alone(tmp_path: Path) -> None:

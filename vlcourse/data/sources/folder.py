@@ -17,9 +17,13 @@ TABLE_WORDS |= {"labels", "instruct", "llava"}
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file of a folder relative to it, sorted, hidden ones left out."""
-    found = []
-    for place, folders, names in os.walk(folder):
+    """Every file of a folder relative to it, sorted, hidden ones left out; links are followed."""
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:  # a link to a folder above, or twice to one
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(place).relative_to(folder)
         found += [inside / name for name in names if not name.startswith(".")]
@@ -53,6 +57,8 @@ def data_files(folder: Path, files: list[Path], captions: str | None) -> dict[st
     for file in chosen:
         groups[split_of(file)].append(file)
     for found in groups.values():
+        if other := [file for file in found if not os.path.isfile(folder / file)]:
+            raise SourceError(f"{folder / other[0]} is a broken link, or no file.")
         kinds = {(re.sub(r"\d+", "", file.stem), file.suffix) for file in found}
         if found[0].suffix.lower() != ".parquet" and len(kinds) > 1:
             names = ", ".join(file.as_posix() for file in found[:5])
@@ -116,8 +122,11 @@ def picture_rows(folder: Path, files: list[Path]) -> dict[str, list[Row]]:
 
 def text_beside(picture: Path) -> str | None:
     """The text of ``x.txt`` beside ``x.png``; None where there is none to be read."""
+    text = picture.with_suffix(".txt")
     try:
-        with picture.with_suffix(".txt").open("rb") as file:
+        if not os.path.isfile(text):  # no pipe, which would be waited for
+            return None
+        with text.open("rb") as file:
             return file.read(1 << 20).decode("utf-8-sig", "strict")
     except (OSError, UnicodeDecodeError):
         return None

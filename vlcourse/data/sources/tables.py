@@ -64,6 +64,11 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             header = [name.strip() for name in next(table, [])]
             if twice := [name for name in header if name and header.count(name) > 1]:
                 raise SourceError(f"{path} has two columns '{shorten(twice[0])}': rename one.")
+            if any(Path(n.partition("#")[0]).suffix.lower() in PICTURES for n in header):
+                raise SourceError(
+                    f"{path} has no header, since its first line names a picture: write the names "
+                    "of the columns above it, such as file_name and caption."
+                )
             line = table.line_num + 1
             for cells in table:
                 if cells and len(cells) != len(header):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from vlcourse.data.sources.columns import FILE_COLUMNS, ID_COLUMNS, PICTURE_COLUMNS
 from vlcourse.data.sources.decode import BadSampleError, SourceError, shorten
 from vlcourse.data.sources.find import find_rows, local_path, matching
+from vlcourse.data.sources.folder import files_below
 from vlcourse.data.sources.json_rows import (
     BOM,
     json_document,
@@ -122,7 +123,7 @@ def find_texts(source: str | Path, split: str) -> TextSource:
     if os.path.isfile(path):
         files = [path]
     elif os.path.isdir(path):
-        files = [file for file in sorted(path.rglob("*")) if _belongs(file, path)]
+        files = [path / file for file in files_below(path) if _belongs(path / file)]
         if not files:
             raise SourceError(f"{path} holds no {', '.join((PLAIN[0], *TABLES))} file (or .gz).")
     elif any(sign in str(source) for sign in "*?["):
@@ -163,11 +164,10 @@ def _kind(file: Path) -> str:
     return suffix
 
 
-def _belongs(file: Path, folder: Path) -> bool:
+def _belongs(file: Path) -> bool:
     """Whether a folder's file is part of a source; a README or a script beside the data is not."""
     name = file.name.removesuffix(".gz").lower()
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return name.endswith((PLAIN[0], *TABLES)) and file.is_file() and not hidden
+    return name.endswith((PLAIN[0], *TABLES)) and file.is_file()
 
 
 def _blocks(path: Path) -> Iterator[str | BadSampleError]:
