@@ -1339,7 +1339,7 @@ for name in PRESETS:
 # ```
 #
 # (Add torchrun's `--rdzv-endpoint`, where the nodes meet.) `FOLDER` holds your own text, cleaned; the paper's mixture was not published as files. On one GPU take `run.parallel=none`, a small `train.batch_size` and `train.accumulate`: for a language
-# model, unlike for CLIP, accumulating *is* the same as a bigger batch.
+# model, unlike for CLIP, accumulating *is* the same as a bigger batch, because the loss is the mean over the tokens of all the step's batches, however long their texts are.
 #
 # What must fit where? AdamW keeps, for each weight, the weight itself, its gradient and two moments: 16 bytes in float32. FSDP spreads them over all GPUs.
 

@@ -82,28 +82,28 @@ def run(out: Path) -> None:
     report: dict[str, float] = {"before": resident("VmRSS:")}
     torch.manual_seed(5)
     with peak(report, "start"):
-        held = parallel.Model(Large, parallel.start("fsdp"), settings.run)
+        placed = parallel.Placed(Large, parallel.start("fsdp"), settings.run)
     torch.manual_seed(5)
     torch.testing.assert_close(
-        held.plain.blocks[7].up.weight.full_tensor(), Large().blocks[7].up.weight, rtol=0, atol=0
+        placed.plain.blocks[7].up.weight.full_tensor(), Large().blocks[7].up.weight, rtol=0, atol=0
     )
-    report["before"] = resident("VmRSS:") - WHOLE / held.ranks.world
-    optimizer = adamw(held.plain, settings.train)
-    held.plain.train()
+    report["before"] = resident("VmRSS:") - WHOLE / placed.ranks.world
+    optimizer = adamw(placed.plain, settings.train)
+    placed.plain.train()
     with peak(report, "train"):
         for step in range(2):
             rows = slice(8 * step, 8 * step + 8)
-            sum(held({"x": Pairs().x[rows], "y": Pairs().y[rows]}).values()).backward()
+            sum(placed({"x": Pairs().x[rows], "y": Pairs().y[rows]}).values()).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
     (out / "large").mkdir(exist_ok=True)
     state = {"seconds": 1.0, "metrics": {}, "best": None}
     with peak(report, "save"):
-        checkpoint.save(out / "large", 2, held, optimizer, state, keep=1, last=True)
-    with peak(report, "evaluate"), held.evaluating() as model, torch.no_grad():
+        checkpoint.save(out / "large", 2, placed, optimizer, state, keep=1, last=True)
+    with peak(report, "evaluate"), placed.evaluating() as model, torch.no_grad():
         report |= measured(model.eval())
     with peak(report, "load"):
-        assert checkpoint.resume(out / "large", held, optimizer)["step"] == 2
-    (out / f"rank-{held.ranks.rank}.json").write_text(json.dumps(report))
-    del held, optimizer, model
+        assert checkpoint.resume(out / "large", placed, optimizer)["step"] == 2
+    (out / f"rank-{placed.ranks.rank}.json").write_text(json.dumps(report))
+    del placed, optimizer, model
     parallel.finish()

@@ -64,24 +64,24 @@ def test_what_was_saved_by_ranks_goes_on_in_one_process(
     assert not list(folder.rglob("*.pt")) and not list(folder.rglob("*.distcp"))
     settings = tiny.config()
     torch.manual_seed(1)
-    held = parallel.Model(fsdp_ranks.Large, parallel.start("none"), settings.run)
-    optimizer = adamw(held.plain, settings.train)
-    assert checkpoint.resume(out / "large", held, optimizer)["seconds"] == 1.0
+    placed = parallel.Placed(fsdp_ranks.Large, parallel.start("none"), settings.run)
+    optimizer = adamw(placed.plain, settings.train)
+    assert checkpoint.resume(out / "large", placed, optimizer)["seconds"] == 1.0
     with torch.no_grad():
-        expected = fsdp_ranks.measured(held.plain)
+        expected = fsdp_ranks.measured(placed.plain)
     for report in reports:
         for name, value in expected.items():
             assert report[name] == pytest.approx(value, rel=1e-4), name
     for place in (out / "large", folder / "weights", folder / "model.safetensors"):
         loaded = fsdp_ranks.Large()
         checkpoint.load_weights(loaded, place)
-        for name, tensor in held.plain.state_dict().items():
+        for name, tensor in placed.plain.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], tensor), (place, name)
     exported = load_file(folder / "model.safetensors")
-    assert exported.keys() == held.plain.state_dict().keys()
-    for name, tensor in held.plain.state_dict().items():
+    assert exported.keys() == placed.plain.state_dict().keys()
+    for name, tensor in placed.plain.state_dict().items():
         assert torch.equal(exported[name], tensor), name
-    state = moments.of(held.plain, optimizer)
+    state = moments.of(placed.plain, optimizer)
     assert all(values["step"] == 2 for values in state.values())
     assert state["blocks.3.up.weight"]["exp_avg"].any()
 

@@ -107,9 +107,9 @@ def test_texts_of_unequal_lengths_weigh_by_their_tokens_over_ranks_and_batches(
 def moments_of(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     """A checkpoint's optimiser state, whichever way it was written, in one process."""
     model, settings = tiny.Tiny(), tiny.config()
-    held = parallel.Model(model, parallel.start("none"), settings.run)
+    placed = parallel.Placed(model, parallel.start("none"), settings.run)
     optimizer = adamw(model, settings.train)
-    held.load(folder, optimizer)
+    placed.load(folder, optimizer)
     return moments.of(model, optimizer)
 
 

@@ -28,7 +28,7 @@ from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 
 from vlcourse.engine import sharding
-from vlcourse.engine.parallel import Model
+from vlcourse.engine.parallel import Placed
 from vlcourse.files import remove, write_json
 from vlcourse.weights.state import CheckpointError as CheckpointError
 from vlcourse.weights.state import Frozen, aliases, check_fit, trained_of
@@ -127,7 +127,7 @@ def checkpoints(run: Path) -> list[tuple[int, Path]]:
 def save(
     run: Path,
     step: int,
-    held: Model,
+    placed: Placed,
     optimizer: torch.optim.AdamW,
     state: dict[str, Any],
     keep: int,
@@ -140,7 +140,7 @@ def save(
     Args:
         run: the run folder.
         step: optimiser steps done.
-        held, optimizer: what is saved.
+        placed, optimizer: what is saved.
         state: JSON values: everything else that is needed to go on.
         keep: how many checkpoints stay; 0 keeps all.
         last: whether the run is over: then one file has the whole weights under FSDP, too.
@@ -148,17 +148,17 @@ def save(
     Raises:
         CheckpointError: when it cannot be written (the disk is full); the ones before stay.
     """
-    final, main = run / f"step-{step:06d}", held.ranks.main
+    final, main = run / f"step-{step:06d}", placed.ranks.main
     temporary = run / f".tmp-{step}-{final.name}"
     if not final.exists():
         try:
             if main:
                 remove(temporary)
                 temporary.mkdir()
-            held.ranks.barrier()
-            held.save(temporary, optimizer, whole=last)
+            placed.ranks.barrier()
+            placed.save(temporary, optimizer, whole=last)
             if main:
-                parts = {"frozen": held.frozen} if held.frozen else {}
+                parts = {"frozen": placed.frozen} if placed.frozen else {}
                 write_json(temporary / "state.json", {"step": step, **state, **parts})
                 os.replace(temporary, final)
         except (OSError, RuntimeError, SafetensorError, CheckpointException) as error:
@@ -177,21 +177,21 @@ def save(
             doomed = run / f".tmp-{step}-old-{old.name}"
             os.replace(old, doomed)
             remove(doomed)
-    held.ranks.barrier()
+    placed.ranks.barrier()
 
 
-def save_best(run: Path, step: int, held: Model, best: dict[str, Any]) -> None:
+def save_best(run: Path, step: int, placed: Placed, best: dict[str, Any]) -> None:
     """Replace best/model.safetensors; its metadata names the step, the metric and its value.
 
     Every rank must call it.
     """
-    if held.ranks.main:
+    if placed.ranks.main:
         (run / "best").mkdir(exist_ok=True)
     about = {"step": str(step), **{key: str(value) for key, value in best.items()}}
-    held.export(run / "best" / "model.safetensors", about)
+    placed.export(run / "best" / "model.safetensors", about)
 
 
-def resume(run: Path, held: Model, optimizer: torch.optim.AdamW) -> dict[str, Any]:
+def resume(run: Path, placed: Placed, optimizer: torch.optim.AdamW) -> dict[str, Any]:
     """Go on from the newest whole checkpoint. Every rank must call it.
 
     A damaged one is named in a warning and set aside as ``damaged-step-…``.
@@ -207,7 +207,7 @@ def resume(run: Path, held: Model, optimizer: torch.optim.AdamW) -> dict[str, An
     for step, folder in reversed(checkpoints(run)):
         try:
             state = read_state(folder, step)
-            held.load(folder, optimizer)
+            placed.load(folder, optimizer)
             break
         except CheckpointError as error:
             problems.append((folder, error))
@@ -217,9 +217,9 @@ def resume(run: Path, held: Model, optimizer: torch.optim.AdamW) -> dict[str, An
                 f"{problems[0][1]}, and {run} has no whole checkpoint: begin again (--fresh)"
             )
         return {"step": 0, "seconds": 0.0, "metrics": {}, "best": None}
-    check_frozen(folder, state.get("frozen", {}), held.frozen)
-    held.ranks.barrier()
-    if held.ranks.main:
+    check_frozen(folder, state.get("frozen", {}), placed.frozen)
+    placed.ranks.barrier()
+    if placed.ranks.main:
         for damaged, problem in problems:
             aside = run / f"damaged-{damaged.name}"
             remove(aside)

@@ -92,14 +92,14 @@ def fit(
     """
     place = Path(out) if out is not None else None
     ranks = parallel.start(run.parallel)
-    held = parallel.Model(model, ranks, run, frozen)
-    optimizer = adamw(held.plain, config)
+    placed = parallel.Placed(model, ranks, run, frozen)
+    optimizer = adamw(placed.plain, config)
     step, seconds, metrics, best = 0, 0.0, {}, None
     if place is not None:
         if ranks.main:
             folder.open_run(place, {**(settings or {}), "train": asdict(config)}, resume)
         ranks.barrier()
-        state = checkpoint.resume(place, held, optimizer)
+        state = checkpoint.resume(place, placed, optimizer)
         step, seconds = state["step"], state["seconds"]
         metrics, best = state["metrics"], state["best"]
     todo = range(step * config.accumulate, max(step, config.steps) * config.accumulate)
@@ -110,9 +110,9 @@ def fit(
         if place is None or step == 0:
             return
         state = {"seconds": seconds, "metrics": metrics, "best": best, "seed": config.seed}
-        checkpoint.save(place, step, held, optimizer, state, run.keep, step >= config.steps)
+        checkpoint.save(place, step, placed, optimizer, state, run.keep, step >= config.steps)
 
-    held.plain.train()
+    placed.plain.train()
     since, samples_per_step = (step, seconds), config.batch_size * config.accumulate
     use = Utilisation(ranks.device)
     interrupts = Interrupts()
@@ -120,18 +120,18 @@ def fit(
         with interrupts:
             while step < config.steps:
                 began = time.perf_counter()
-                row = train_step(held, optimizer, data, config, step, interrupts, use)
+                row = train_step(placed, optimizer, data, config, step, interrupts, use)
                 seconds += time.perf_counter() - began
                 step += 1
                 stopping, last = row.pop("stop") > 0, step == config.steps
                 if evaluating := evaluate is not None and _due(step, run.eval_every, last):
-                    metrics = measure(held, evaluate)
+                    metrics = measure(placed, evaluate)
                     if place is not None and ranks.main:
                         write_json(place / "metrics.json", {"step": step, **metrics})
                     if better := improved(run.best, metrics, best):
                         best = better
                         if place is not None:
-                            checkpoint.save_best(place, step, held, best)
+                            checkpoint.save_best(place, step, placed, best)
                 if evaluating or step == 1 or _due(step, run.log_every, last):
                     speed = (step - since[0]) * samples_per_step / (seconds - since[1])
                     row |= {"samples_per_s": speed, **use.row(speed / config.batch_size)}
@@ -151,11 +151,11 @@ def fit(
         raise Interrupted(f"stopped after step {step} of {config.steps}{where}") from None
     finally:
         log.close()
-    return Result(held.plain.eval(), log.rows, seconds, step, metrics)
+    return Result(placed.plain.eval(), log.rows, seconds, step, metrics)
 
 
 def train_step(
-    held: parallel.Model,
+    placed: parallel.Placed,
     optimizer: torch.optim.Optimizer,
     data: Iterator[dict[str, Any]],
     config: TrainConfig,
@@ -170,22 +170,22 @@ def train_step(
     lr = lr_at(step, config)
     for group in optimizer.param_groups:
         group["lr"] = lr * group["factor"]
-    torch.manual_seed(batches.derive_seed(config.seed, "step", step, held.ranks.rank))
+    torch.manual_seed(batches.derive_seed(config.seed, "step", step, placed.ranks.rank))
     read = [next(data) for _ in range(config.accumulate)]
-    share = shares([held.plain.counts(batch) for batch in read], held.ranks)
+    share = shares([placed.plain.counts(batch) for batch in read], placed.ranks)
     parts, ids = [], [batch.get("ids", ["unknown"]) for batch in read]
     for k, batch in enumerate(read):
-        with held.accumulating(more=k < config.accumulate - 1):
-            losses = use.forward(partial(held, batch))
+        with placed.accumulating(more=k < config.accumulate - 1):
+            losses = use.forward(partial(placed, batch))
             shared = [loss * share[name][k] for name, loss in losses.items()]
             total = torch.stack(shared).sum()
             total.backward()
         parts.append(torch.stack([total, *shared]).detach().float())
-    norm = held.clip(config.clip_norm or math.inf).float()
+    norm = placed.clip(config.clip_norm or math.inf).float()
     averages = torch.stack(parts).sum(dim=0)
     values = torch.cat([averages, torch.stack([norm, torch.full_like(norm, interrupts.seen)])])
     names = ("loss", *losses, "grad_norm", "stop")
-    row = dict(zip(names, held.ranks.mean(values).tolist(), strict=True))  # waits for the device
+    row = dict(zip(names, placed.ranks.mean(values).tolist(), strict=True))  # waits for the device
     if not (math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"])):
         bad = [own for own, part in zip(ids, parts, strict=True) if not part.isfinite().all()]
         raise NonFiniteLoss(
@@ -195,7 +195,7 @@ def train_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     with torch.no_grad():
-        held.plain.after_step(step + 1)
+        placed.plain.after_step(step + 1)
     return {**row, "lr": lr}
 
 
@@ -217,13 +217,13 @@ def shares(counts: list[dict[str, torch.Tensor]], ranks: parallel.Ranks) -> Shar
 
 
 def measure(
-    held: parallel.Model, evaluate: Callable[[Trainable], dict[str, float]]
+    placed: parallel.Placed, evaluate: Callable[[Trainable], dict[str, float]]
 ) -> dict[str, float]:
     """Evaluate the whole model; every rank gets rank 0's numbers."""
-    with held.evaluating() as model, torch.no_grad():
+    with placed.evaluating() as model, torch.no_grad():
         metrics = dict(evaluate(model.eval()))
-    held.plain.train()
-    return held.ranks.from_main(metrics)
+    placed.plain.train()
+    return placed.ranks.from_main(metrics)
 
 
 def evaluate_loss(

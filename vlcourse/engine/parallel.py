@@ -156,7 +156,7 @@ class Objective(nn.Module):
         return self.model.losses(batch)
 
 
-class Model:
+class Placed:
     """A model as this run's ranks hold it: plain, replicated (DDP) or sharded (FSDP2).
 
     Attributes:
