@@ -510,9 +510,9 @@ def test_a_hundred_thousand_files_are_sampled_fast(tmp_path: Path) -> None:
         json.dumps({"file_name": "./" * (i % 3) + "a.png", "caption": "x"}) for i in range(100_000)
     )
     path = write(tmp_path / "a.jsonl", "\n".join(names))
-    start = time.perf_counter()
+    start = time.process_time()
     data = open_source(path, verify=False, split="train")
-    opening, start = time.perf_counter() - start, time.perf_counter()
+    opening, start = time.process_time() - start, time.process_time()
     numbers = torch.randperm(len(data))[:512].tolist()
     assert len(data.__getitems__(numbers)) == 512
-    assert opening < 20 and time.perf_counter() - start < 5  # about 2 s and 0.2 s
+    assert opening < 20 and time.process_time() - start < 5  # about 2 s and 0.2 s
