@@ -268,6 +268,15 @@ def test_safetensors_of_any_bytes(data: bytes, tmp_path: Path) -> None:
     survives(lambda: weights.from_openai(file))
 
 
+def test_a_type_that_torch_has_not(tmp_path: Path) -> None:
+    part = {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]}
+    file = tmp_path / "six_bits.safetensors"
+    text = json.dumps({"visual.conv1.weight": part}).encode()
+    file.write_bytes(struct.pack("<Q", len(text)) + text + bytes(6))
+    with pytest.raises(VlcourseError, match="visual.conv1.weight cannot be read: .*F6_E2M3"):
+        weights.from_openai(file)
+
+
 TENSORS = st.sampled_from([
     torch.ones(2), torch.ones(16, 3, 4, 4), torch.ones(()), torch.ones(0, 10**9), torch.ones(7, 16),
     torch.ones(1).expand(10**6, 10**6), torch.ones(2, 2).to_sparse(), torch.ones(2, device="meta"),

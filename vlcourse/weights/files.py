@@ -55,7 +55,10 @@ class SafeTensors(Mapping[str, Tensor]):
         file = self._files[name]
         try:
             return file.get_tensor(name)
-        except Exception as error:  # a type that torch has not, a place outside of the file
+        except (
+            SafetensorError,
+            OSError,
+        ) as error:  # such as numbers of 6 bits, which torch has not
             raise WeightsError(f"{name} cannot be read: {first_line(error)}") from None
 
     def __contains__(self, name: object) -> bool:  # Mapping's own would read the tensor
