@@ -219,7 +219,11 @@ class FastSentenceBPE(SentenceBPE):
         return type(self), (self.pieces,)
 
     def _text_ids(self, text: str) -> list[int]:
-        return self._processor.encode(text)
+        try:
+            return self._processor.encode(text)
+        except RuntimeError:
+            text.encode("utf-8")  # half a character: say so as everywhere else
+            raise
 
 
 @lru_cache(maxsize=1)
