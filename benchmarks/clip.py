@@ -1,7 +1,8 @@
 """A training step of CLIP ViT-B/32 against open_clip and transformers, alternating in one run.
 
 Batch 16, 224 px, float32: forward, contrastive loss, backward, AdamW step. Twice: with captions of
-at most 20 tokens, and with captions that fill all 77. All models get the same (16, 77) token ids.
+at most 20 tokens, padded to the longest as this course's Collate does it, and with captions that
+fill all 77. All models get the same ids; open_clip's takes 77 only, so it gets its padding.
 
     python benchmarks/clip.py [--rounds 5] [--threads 2]
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vlcourse import losses
 from vlcourse.models.clip import CLIPConfig
@@ -26,9 +28,9 @@ START, END = 49406, 49407
 
 
 def batch(longest: int, seed: int = 0) -> dict[str, Tensor]:
-    """Random pixels, and captions of 8 to ``longest`` tokens, padded with 0 to 77."""
+    """Random pixels, and captions of 8 to ``longest`` tokens, padded with 0."""
     generator = torch.Generator().manual_seed(seed)
-    tokens = torch.zeros(BATCH, CONTEXT, dtype=torch.long)
+    tokens = torch.zeros(BATCH, longest, dtype=torch.long)
     lengths = torch.randint(8, longest + 1, (BATCH,), generator=generator)
     lengths[0] = longest
     for row, length in zip(tokens, lengths.tolist(), strict=True):
@@ -47,7 +49,8 @@ def open_clip() -> tuple[nn.Module, Callable[[Any, dict[str, Tensor]], Tensor]]:
     import open_clip as library
 
     def loss(model: Any, data: dict[str, Tensor]) -> Tensor:
-        image, text, scale = model(data["pixels"], data["tokens"])
+        tokens = F.pad(data["tokens"], (0, CONTEXT - data["tokens"].shape[1]))
+        image, text, scale = model(data["pixels"], tokens)
         return losses.itc(image, text, scale)
 
     return library.create_model("ViT-B-32-quickgelu", pretrained=None), loss

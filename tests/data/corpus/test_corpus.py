@@ -141,9 +141,7 @@ def test_a_held_out_pair_is_never_read_in_training():
     lessons = Corpus("train", 1000, 7, recall=(100, 300, 100, 300, 100))
     assert not any(pattern.search(s["text"]) for s in lessons.__getitems__(range(1000)))
     held = Corpus("heldout", 50).__getitems__(range(50))
-    assert all(
-        any((o.colour, o.shape) in words.HELD_OUT for o in s["scene"].objects) for s in held
-    )
+    assert all(any((o.colour, o.shape) in words.HELD_OUT for o in s["scene"].objects) for s in held)
 
 
 def test_a_retelling_says_nothing_that_the_first_telling_does_not_imply():

@@ -50,4 +50,7 @@ def test_what_the_shipped_models_read_is_as_it_was() -> None:
     ]
     assert digest(said) == "f1d944183feffe4d"
     data = RECIPES["llm-toy"].build_data("train")
-    assert digest([sample["text"] for sample in data.__getitems__(range(0, len(data), 499))]) == "08379dbea9607f82"
+    assert (
+        digest([sample["text"] for sample in data.__getitems__(range(0, len(data), 499))])
+        == "08379dbea9607f82"
+    )

@@ -3,8 +3,9 @@
 Four kinds of documents. "reading": a scene is described, then questions about it are asked and
 answered. "retelling": a scene is told twice, in different words. "facts": a scene is described,
 then some of what follows from the description is stated (numbers, comparisons, relations). "story":
-a short story. And "recall", which comes first: `vlcourse.data.corpus.lessons`. Scenes come from the splits
-of `vlcourse.data.world.dataset`, so that a held-out pair of colour and shape is never read in training.
+a short story. And "recall", which comes first: `vlcourse.data.corpus.lessons`. Scenes come from the
+splits of `vlcourse.data.world.dataset`, so that a held-out pair of colour and shape is never read in
+training.
 """
 
 from __future__ import annotations
@@ -15,27 +16,15 @@ from typing import Any
 
 from vlcourse.data.corpus import lessons as lists
 from vlcourse.data.corpus import tellings
-from vlcourse.data.corpus.describe import Description
-from vlcourse.data.corpus.describe import describe
-from vlcourse.data.order import Order
-from vlcourse.data.order import Ordered
-from vlcourse.data.world.facts import Comparison
-from vlcourse.data.world.facts import Count
-from vlcourse.data.world.facts import Fact
-from vlcourse.data.world.facts import HasObject
-from vlcourse.data.world.facts import Relation
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.facts import count
-from vlcourse.data.world.questions import QUESTION_KINDS
-from vlcourse.data.world.questions import Question
-from vlcourse.data.world.questions import turned
-from vlcourse.data.world.questions import whether
-from vlcourse.data.corpus.lessons import Part
-from vlcourse.data.corpus.lessons import brief_relation
+from vlcourse.data.corpus.describe import Description, describe
+from vlcourse.data.corpus.lessons import Part, brief_relation
+from vlcourse.data.order import Order, Ordered
+from vlcourse.data.world import World
 from vlcourse.data.world.dice import Dice
+from vlcourse.data.world.facts import Comparison, Count, HasObject, Relation, Thing, count
+from vlcourse.data.world.questions import QUESTION_KINDS, Question, turned, whether
 from vlcourse.data.world.scene import Scene
 from vlcourse.data.world.words import check_choice
-from vlcourse.data.world import World
 from vlcourse.layers.ranges import RangeError
 
 DOCUMENT_KINDS: tuple[str, ...] = ("reading", "retelling", "facts", "story")
@@ -156,7 +145,11 @@ class Corpus(Ordered):
             if listed:
                 kind = "recall"
             else:
-                kind = "reading" if lesson else self._kind(Dice(scene.seed, "kind of document").below(100))
+                kind = (
+                    "reading"
+                    if lesson
+                    else self._kind(Dice(scene.seed, "kind of document").below(100))
+                )
             sample: dict[str, Any] = {"id": f"{self.name}/{i}", "kind": kind, "scene": scene}
             if kind == "reading":
                 told = describe(scene.objects, scene.seed)

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vlcourse.data.world.dice import Dice
-from vlcourse.data.world.facts import NUMBERS
-from vlcourse.data.world.facts import OPPOSITE
-from vlcourse.data.world.facts import Fact
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import Relation
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.facts import holds
-from vlcourse.data.world.facts import relations_between
 from vlcourse.data.world.captions import relation_words
+from vlcourse.data.world.dice import Dice
+from vlcourse.data.world.facts import (
+    NUMBERS,
+    OPPOSITE,
+    Fact,
+    Object,
+    Relation,
+    Thing,
+    holds,
+    relations_between,
+)
 
 _OPENINGS = ("there is {}.", "we can see {}.", "the picture shows {}.", "here is {}.", "{}.")
 _COUNTED = ("there are {n}: {all}.", "{n} can be seen: {all}.", "a picture of {n}: {all}.")

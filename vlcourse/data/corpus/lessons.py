@@ -13,21 +13,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
-from vlcourse.data.world.dice import Dice
-from vlcourse.data.world.facts import OPPOSITE
-from vlcourse.data.world.facts import SPATIAL
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import Relation
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.facts import count
 from vlcourse.data.world.captions import relation_words
-from vlcourse.data.world.questions import Question
-from vlcourse.data.world.questions import turned
+from vlcourse.data.world.dice import Dice
+from vlcourse.data.world.facts import OPPOSITE, SPATIAL, Object, Relation, Thing, count
+from vlcourse.data.world.questions import Question, turned
 from vlcourse.data.world.scene import Scene
-from vlcourse.data.world.words import COLOURS
-from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import SIZES
-from vlcourse.data.world.words import allowed_pairs
+from vlcourse.data.world.words import COLOURS, SHAPES, SIZES, allowed_pairs
 
 LESSONS: tuple[str, ...] = ("things", "sizes", "pairs", "ways", "descriptions")
 """What a curriculum teaches, in this order; the last is made by :mod:`vlcourse.data.corpus.corpus`."""
@@ -150,7 +141,10 @@ def _sized_objects(scene: Scene) -> list[Object]:
         if dice.coin(at=1):
             named = _different_pairs(scene, number)
         else:
-            first, step = dice.bits >> 8, 1 + 2 * dice.below(4, at=16)  # an odd step reaches three different ones
+            first, step = (
+                dice.bits >> 8,
+                1 + 2 * dice.below(4, at=16),
+            )  # an odd step reaches three different ones
             few = [COLOURS[(first + i * step) % len(COLOURS)] for i in range(3)]
             pairs = [pair for pair in allowed_pairs(scene.split) if pair[0] in few]
             named = [_draw(pairs, scene, "of few colours", i) for i in range(number)]
@@ -192,7 +186,10 @@ def brief_relation(fact: Relation) -> str:
 
 
 def _pairs(scene: Scene) -> list[Relation]:
-    named = [Thing(*pair) for pair in _different_pairs(scene, 2 * (1 + Dice(scene.seed, "number").below(3)))]
+    named = [
+        Thing(*pair)
+        for pair in _different_pairs(scene, 2 * (1 + Dice(scene.seed, "number").below(3)))
+    ]
     return [
         Relation(a, Dice(scene.seed, "relation", i).pick(SPATIAL), b)
         for i, (a, b) in enumerate(list(pairwise(named))[::2])

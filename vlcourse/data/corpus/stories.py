@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlcourse.data.world.dice import Dice
-from vlcourse.data.world.facts import NUMBERS
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.words import COLOURS
-from vlcourse.data.world.words import SHAPES
+from vlcourse.data.world.facts import NUMBERS, Object, Thing
+from vlcourse.data.world.words import COLOURS, SHAPES
 
 _NAMES = ("tom", "anna", "ben", "mia", "leo", "zoe")
 _OPENINGS = (

@@ -1,17 +1,13 @@
-"""Documents that tell of a scene and ask nothing: told twice, with facts that follow, as a story."""
+"""Documents that tell of a scene and ask nothing: told twice, with what follows, as a story."""
 
 from __future__ import annotations
 
-from vlcourse.data.world.dice import Dice
 from vlcourse.data.corpus.describe import describe
-from vlcourse.data.world.facts import Comparison
-from vlcourse.data.world.facts import Count
-from vlcourse.data.world.facts import Fact
-from vlcourse.data.world.facts import HasObject
-from vlcourse.data.world.facts import Relation
 from vlcourse.data.corpus.lessons import Part
-from vlcourse.data.world.scene import Scene
 from vlcourse.data.corpus.stories import story
+from vlcourse.data.world.dice import Dice
+from vlcourse.data.world.facts import Comparison, Count, Fact, HasObject, Relation
+from vlcourse.data.world.scene import Scene
 
 AGAIN = "in other words:"
 

@@ -10,18 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlcourse.data.world.words import CLASSES
-from vlcourse.data.world.words import HELD_OUT
-from vlcourse.data.world.words import SEEN
-from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import SHIFTS
-from vlcourse.data.world.words import SIZES
-from vlcourse.data.world.words import SPLITS
-from vlcourse.data.world.words import Array
-from vlcourse.data.world.words import check_choice
-from vlcourse.data.world.words import hash64
-from vlcourse.data.world.words import in_split
-from vlcourse.data.world.words import scale
+from vlcourse.data.world.words import (
+    CLASSES,
+    HELD_OUT,
+    SEEN,
+    SHAPES,
+    SHIFTS,
+    SIZES,
+    SPLITS,
+    Array,
+    check_choice,
+    hash64,
+    in_split,
+    scale,
+)
 from vlcourse.layers.ranges import RangeError
 
 UNIT = 1024

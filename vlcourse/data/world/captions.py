@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlcourse.data.world.dice import Dice
-from vlcourse.data.world.facts import NUMBERS
-from vlcourse.data.world.facts import OPPOSITE
-from vlcourse.data.world.facts import Count
-from vlcourse.data.world.facts import Fact
-from vlcourse.data.world.facts import HasObject
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import Relation
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.facts import count
-from vlcourse.data.world.facts import relations_between
+from vlcourse.data.world.facts import (
+    NUMBERS,
+    OPPOSITE,
+    Count,
+    Fact,
+    HasObject,
+    Object,
+    Relation,
+    Thing,
+    count,
+    relations_between,
+)
 from vlcourse.data.world.words import class_index
 
 # Prompts for zero-shot classification, to be filled with `class_prompt`.
@@ -227,7 +229,7 @@ def full_caption(objects: Sequence[Object], key: int) -> Caption:
 
 
 def _say(objects: Sequence[Object], pattern: Pattern, dice: Dice) -> Caption:
-    """Fill `pattern` with true content; `dice`, from bit 16 on, decides order, detail and wording."""
+    """Fill `pattern` with what is true; `dice`, from bit 16 on, decides order, detail and words."""
     first = dice.below(len(objects), at=16)
     rest = [*objects[first + 1 :], *objects[:first]]
     if dice.coin(at=20):

@@ -1,4 +1,4 @@
-"""`World`, a data set of toy scenes drawn on demand, with held-out and shifted splits; and test sets."""
+"""`World`, toy scenes drawn on demand, with held-out and shifted splits; and test sets."""
 
 from __future__ import annotations
 
@@ -8,42 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from vlcourse.data.world.facts import RELATIONS
-from vlcourse.data.world.facts import Comparison
-from vlcourse.data.world.facts import Count
-from vlcourse.data.world.facts import Fact
-from vlcourse.data.world.facts import HasObject
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import Relation
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.foils import FOILS
-from vlcourse.data.world.captions import TEMPLATES
-from vlcourse.data.world.captions import Caption
-from vlcourse.data.world.captions import class_prompt
-from vlcourse.data.world.captions import full_caption
-from vlcourse.data.world.arrays import MAX_OBJECTS
-from vlcourse.data.world.arrays import SceneArrays
-from vlcourse.data.world.arrays import sample_arrays
-from vlcourse.data.world.questions import QUESTION_KINDS
-from vlcourse.data.world.questions import Question
-from vlcourse.data.world.render import RGB
-from vlcourse.data.world.scene import Scene
-from vlcourse.data.world.scene import render_batch
-from vlcourse.data.world.scene import scenes_from
-from vlcourse.data.world.words import CLASSES
-from vlcourse.data.world.words import COLOURS
-from vlcourse.data.world.words import HELD_OUT
-from vlcourse.data.world.words import SEEN
-from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import SHIFTS
-from vlcourse.data.world.words import SIZES
-from vlcourse.data.world.words import SPLITS
-from vlcourse.data.world.words import check_seed
-from vlcourse.data.world.words import class_index
-from vlcourse.data.world.words import hash64
+from vlcourse.data.world.arrays import MAX_OBJECTS, SceneArrays, sample_arrays
+from vlcourse.data.world.captions import Caption, full_caption
+from vlcourse.data.world.scene import Scene, render_batch, scenes_from
+from vlcourse.data.world.words import (
+    CLASSES,
+    HELD_OUT,
+    SEEN,
+    check_seed,
+    hash64,
+)
 
 if TYPE_CHECKING:
     import datasets
+
 
 class World(torch.utils.data.Dataset[dict[str, Any]]):
     """A map-style data set of toy scenes, drawn when they are read.

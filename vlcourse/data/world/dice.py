@@ -1,7 +1,7 @@
 """Chance with a name: a seed and a purpose give draws that nothing else disturbs.
 
-A throw is 64 bits of :func:`vlcourse.data.world.words.hash_int`. What one purpose draws does not change
-when another is added, and every machine draws the same.
+A throw is 64 bits of :func:`vlcourse.data.world.words.hash_int`. What one purpose draws does not
+change when another is added, and every machine draws the same.
 """
 
 from __future__ import annotations

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vlcourse.data.world.arrays import MARGIN
-from vlcourse.data.world.arrays import UNIT
-from vlcourse.data.world.words import COLOURS
-from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import SIZES
-from vlcourse.data.world.words import check_choice
+from vlcourse.data.world.arrays import MARGIN, UNIT
+from vlcourse.data.world.words import COLOURS, SHAPES, SIZES, check_choice
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 SPATIAL: tuple[str, ...] = ("above", "below", "left of", "right of")

@@ -10,17 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from vlcourse.data.world.facts import OPPOSITE
-from vlcourse.data.world.facts import Count
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.facts import holds
-from vlcourse.data.world.captions import Caption
-from vlcourse.data.world.captions import Content
-from vlcourse.data.world.captions import compose
-from vlcourse.data.world.words import COLOURS
-from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import SIZES
+from vlcourse.data.world.captions import Caption, Content, compose
+from vlcourse.data.world.facts import OPPOSITE, Count, Object, Thing, holds
+from vlcourse.data.world.words import COLOURS, SHAPES, SIZES
 
 # Swapped relation: left for right, or the two objects of "bigger than". Swapped attribute: two
 # objects exchange colours, or shapes. Replaced attribute: another colour, shape or size.

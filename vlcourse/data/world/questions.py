@@ -7,19 +7,20 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from vlcourse.data.world.dice import Dice
-from vlcourse.data.world.facts import OPPOSITE
-from vlcourse.data.world.facts import Comparison
-from vlcourse.data.world.facts import Count
-from vlcourse.data.world.facts import Fact
-from vlcourse.data.world.facts import HasObject
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import Relation
-from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.facts import count
-from vlcourse.data.world.facts import related
-from vlcourse.data.world.facts import relations_between
-from vlcourse.data.world.words import COLOURS
-from vlcourse.data.world.words import SHAPES
+from vlcourse.data.world.facts import (
+    OPPOSITE,
+    Comparison,
+    Count,
+    Fact,
+    HasObject,
+    Object,
+    Relation,
+    Thing,
+    count,
+    related,
+    relations_between,
+)
+from vlcourse.data.world.words import COLOURS, SHAPES
 
 QUESTION_KINDS: tuple[str, ...] = (
     "colour",

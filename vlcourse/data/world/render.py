@@ -12,16 +12,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vlcourse.data.world.arrays import MAX_OBJECTS
-from vlcourse.data.world.arrays import TEXTURES
-from vlcourse.data.world.arrays import UNIT
-from vlcourse.data.world.arrays import SceneArrays
-from vlcourse.data.world.arrays import colour_index
-from vlcourse.data.world.arrays import shape_index
-from vlcourse.data.world.words import COLOURS
-from vlcourse.data.world.words import SHAPES
-from vlcourse.data.world.words import Array
-from vlcourse.data.world.words import hash64
+from vlcourse.data.world.arrays import (
+    MAX_OBJECTS,
+    TEXTURES,
+    UNIT,
+    SceneArrays,
+    colour_index,
+    shape_index,
+)
+from vlcourse.data.world.words import COLOURS, SHAPES, Array, hash64
 from vlcourse.layers.ranges import RangeError
 
 MIN_SIZE, MAX_SIZE = 32, 448

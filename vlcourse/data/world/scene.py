@@ -11,28 +11,22 @@ import numpy as np
 import torch
 
 from vlcourse.data.world import captions
-from vlcourse.data.world.facts import Fact
-from vlcourse.data.world.facts import Object
-from vlcourse.data.world.facts import holds
-from vlcourse.data.world.foils import FOILS
-from vlcourse.data.world.foils import foil
+from vlcourse.data.world.arrays import MAX_OBJECTS, TEXTURES, UNIT, SceneArrays, sample_arrays
 from vlcourse.data.world.captions import Caption
-from vlcourse.data.world.arrays import MAX_OBJECTS
-from vlcourse.data.world.arrays import TEXTURES
-from vlcourse.data.world.arrays import UNIT
-from vlcourse.data.world.arrays import SceneArrays
-from vlcourse.data.world.arrays import sample_arrays
-from vlcourse.data.world.questions import Question
-from vlcourse.data.world.questions import questions
+from vlcourse.data.world.facts import Fact, Object, holds
+from vlcourse.data.world.foils import FOILS, foil
+from vlcourse.data.world.questions import Question, questions
 from vlcourse.data.world.render import render_arrays
-from vlcourse.data.world.words import CLASSES
-from vlcourse.data.world.words import SIZES
-from vlcourse.data.world.words import SPLITS
-from vlcourse.data.world.words import allowed_pairs
-from vlcourse.data.world.words import check_choice
-from vlcourse.data.world.words import check_seed
-from vlcourse.data.world.words import class_index
-from vlcourse.data.world.words import hash_int
+from vlcourse.data.world.words import (
+    CLASSES,
+    SIZES,
+    SPLITS,
+    allowed_pairs,
+    check_choice,
+    check_seed,
+    class_index,
+    hash_int,
+)
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ alone: there is no state, the order of calls does not matter, and every machine 
 
 from __future__ import annotations
 
-from vlcourse.names import suggestion
-
 from typing import Any
 
 import numpy as np
+
+from vlcourse.names import suggestion
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
