@@ -153,3 +153,34 @@ def test_a_long_temporary_folder_has_room_for_the_sockets_of_workers(
     assert done.returncode == 0, done.stderr[-2000:]
     length, whole = done.stdout.split()
     assert int(length) > 100 and whole == "True"
+
+
+LECTURE = """
+import sys
+from pathlib import Path
+import nbformat
+from vlcourse.teach.notebooks.execute import execute
+cell = "# NBVAL_CHECK_OUTPUT\\nimport matplotlib.pyplot\\nprint('drawn')"
+nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+print(execute(nb, Path(sys.argv[1]), 100).cells[0].outputs[0].text)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+def test_a_lecture_runs_with_a_home_that_cannot_be_written_and_a_long_temporary_folder(
+    repo: Path, tmp_path: Path
+) -> None:
+    home, long = tmp_path / "home", tmp_path / ("x" * 100)
+    home.mkdir()
+    home.chmod(0o555)
+    long.mkdir()
+    settings = {"HOME": str(home), "TMPDIR": str(long), "VLCOURSE_CACHE": str(tmp_path / "cache")}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MPL"))}
+    done = subprocess.run(
+        [*without_rights(), sys.executable, "-c", LECTURE, str(repo)],
+        env=kept | settings | {"PYTHONPATH": str(repo)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "drawn"

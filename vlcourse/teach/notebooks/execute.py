@@ -97,6 +97,8 @@ def _environment() -> dict[str, str]:
         PYTHONPATH=os.pathsep.join(p for p in (package, before) if p),
     )
     environment.pop("MPLBACKEND", None)  # the kernel chooses its inline backend
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # matplotlib would warn in a checked cell
+        environment.setdefault("MPLCONFIGDIR", str(paths.cache_dir("matplotlib")))
     return environment
 
 
