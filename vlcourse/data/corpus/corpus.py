@@ -85,7 +85,7 @@ class Corpus(Ordered):
     it is to be learned, "text": the whole, "scene"}; of kind "reading" also "questions", those
     asked.
 
-    Batches of a corpus are sorted by length within eight batches, so that little of them is padding.
+    Batches of a corpus are sorted by length within eight batches, so that little is padding.
 
     Args:
         split: of the scenes: "train", "val", "test" or "heldout".

@@ -21,7 +21,7 @@ from vlcourse.data.world.scene import Scene
 from vlcourse.data.world.words import COLOURS, SHAPES, SIZES, allowed_pairs
 
 LESSONS: tuple[str, ...] = ("things", "sizes", "pairs", "ways", "descriptions")
-"""What a curriculum teaches, in this order; the last is made by :mod:`vlcourse.data.corpus.corpus`."""
+"""What a curriculum teaches, in this order; the last is in :mod:`vlcourse.data.corpus.corpus`."""
 
 RECALLS = 12  # questions in a document
 
