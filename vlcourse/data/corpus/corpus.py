@@ -4,8 +4,8 @@ Four kinds of documents. "reading": a scene is described, then questions about i
 answered. "retelling": a scene is told twice, in different words. "facts": a scene is described,
 then some of what follows from the description is stated (numbers, comparisons, relations). "story":
 a short story. And "recall", which comes first: `vlcourse.data.corpus.lessons`. Scenes come from the
-splits of `vlcourse.data.world.dataset`, so that a held-out pair of colour and shape is never read in
-training.
+splits of `vlcourse.data.world.dataset`, so that a held-out pair of colour and shape is never
+read in training.
 """
 
 from __future__ import annotations
