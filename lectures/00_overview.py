@@ -389,7 +389,7 @@ from datasets import disable_progress_bars
 disable_progress_bars()
 with tempfile.TemporaryDirectory() as folder:
     world.World("test", n=64).to_hf().to_parquet(f"{folder}/scenes.parquet")
-    photos = sources.open_source(f"{folder}/scenes.parquet", split="train")
+    photos = sources.open_source(f"{folder}/scenes.parquet")
     again = photos[7]
 print(len(photos), "samples;", again["id"], tuple(again["image"].shape), again["caption"])
 assert torch.equal(again["image"], world.World("test", n=64)[7]["image"])

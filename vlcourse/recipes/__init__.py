@@ -11,6 +11,7 @@ from vlcourse import paths
 from vlcourse.engine import Result, fit
 from vlcourse.models.base import Trainable
 from vlcourse.recipes import clip, llama, parts
+from vlcourse.recipes.memory import check_memory
 from vlcourse.recipes.recipe import Part as Part
 from vlcourse.recipes.recipe import Recipe as Recipe
 from vlcourse.recipes.recipe import RecipeError as RecipeError
@@ -31,7 +32,11 @@ def train_recipe(
         out: run folder; None means ``runs/NAME``.
         resume: go on with an unfinished run in that folder; False begins again.
         save: False writes nothing at all.
+
+    Raises:
+        RecipeError: for a model larger than this machine, or a part or source that is not there.
     """
+    check_memory(recipe)
     torch.manual_seed(recipe.train.seed)  # the initial weights
     # A function, so that FSDP can build it shard by shard; parts come from whole models.
     model = parts.started(recipe, RECIPES) if recipe.parts else recipe.build_model
