@@ -152,6 +152,7 @@ def test_torch_and_torchvision_are_a_known_pair(repo: Path) -> None:
 
 # Programs and plug-ins: used, but never imported by our code (tensorboard: torch imports it).
 PROGRAMS = {"tensorboard", "jupyterlab", "ipywidgets", "pytest-xdist", "nbval", "ruff", "mypy"}
+PROGRAMS |= {"protobuf"}  # sentencepiece's own model files are read with it
 
 
 def imported(repo: Path, *folders: str) -> set[str]:

@@ -167,11 +167,11 @@ def config_from_shapes(
         **tower(f"{prefix}transformer.resblocks", width, text_heads),
     )
     config = CLIPConfig(shape(f"{prefix}text_projection", 2)[-1], image, text)
+    bare = with_heads(config, 1, 1, "quick_gelu")
     for preset in PRESETS.values():
-        heads = (image_heads or preset.image.heads, text_heads or preset.text.heads)
-        known = with_heads(preset, *heads, activation or "quick_gelu")
-        if with_heads(config, *heads, activation or "quick_gelu") == known:
-            return known, []
+        if with_heads(preset, 1, 1, "quick_gelu") == bare:
+            heads = (image_heads or preset.image.heads, text_heads or preset.text.heads)
+            return with_heads(preset, *heads, activation or "quick_gelu"), []
     given = {"activation": activation, "image_heads": image_heads, "text_heads": text_heads}
     return config, [name for name, value in given.items() if not value]
 
