@@ -220,8 +220,9 @@ def test_the_fence(tmp_path: Path) -> None:
     (forbidden / "secret").write_text("x")
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
-    tmp_path.parent.parent.chmod(0o711)
-    tmp_path.parent.chmod(0o711)
+    for folder in tmp_path.parents:  # nobody must be able to pass pytest's own folders
+        if folder.name.startswith(("pytest-", "popen-")):
+            folder.chmod(0o711)
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=inside, args=(sender,))

@@ -82,8 +82,8 @@ def _limit(seconds: float, megabytes: int) -> bool:
 
 
 def _low_rights(folder: Path) -> bool:
-    """Become nobody for good. False, and nothing changed, where it is not root or nobody can read
-    neither this Python nor this library."""
+    """Become nobody for good. False, and it stays root, where it is not root, or nobody can read
+    this Python, this library or the folder."""
     if os.geteuid() != 0:
         return False
     import pwd
@@ -96,6 +96,7 @@ def _low_rights(folder: Path) -> bool:
         for file in (os.__file__, __file__, sys.modules["torch"].__file__ or ""):
             with open(file, "rb"):
                 pass
+        os.listdir(folder)  # it may stand in a folder that only root may pass
     except (KeyError, OSError):
         os.seteuid(0)
         return False

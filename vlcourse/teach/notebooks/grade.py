@@ -214,6 +214,8 @@ def _judge(entry: Exercise, cells: list[str], limits: Limits) -> Result:
         sender.close()
         ready = wait([receiver, process.sentinel], limits.seconds)
         message = _message(receiver, secret) if ready else None
+        if ready and not message:  # its end of the pipe is closed a moment before it is over
+            process.join(1)
         code = process.exitcode
         if sys.platform != "win32":
             with contextlib.suppress(ProcessLookupError, PermissionError):
