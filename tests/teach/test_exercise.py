@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,7 @@ ENTRY = Exercise("toy.scaled", "A product", 5, 1, scaled, check_scaled, ("Genera
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exercise, "find", lambda id: ENTRY)
     monkeypatch.setattr(exercise, "_failures", {})
+    monkeypatch.setattr(exercise, "_passed", {})
 
 
 def said(answer: Any) -> str:
@@ -59,10 +63,10 @@ def test_wrong_answer_gives_the_reference_and_more_hints_each_time(
     for _ in range(4):
         assert exercise.exercise("toy.scaled")(mine) is scaled
         lines.append(capsys.readouterr().out)
-    assert all(text.count("\n") == 1 for text in lines)
-    assert lines[0].endswith("Hint 1: Is it halved?\n") and "15 of 15 values" in lines[0]
-    assert lines[1] == lines[0].rstrip("\n") + " Hint 2: General.\n"
-    assert lines[2].endswith("Hint 3: Plain.\n") and lines[3] == lines[2]
+    assert [text.count("\n") for text in lines] == [2, 3, 4, 4]
+    assert lines[0].endswith("\n  Hint 1: Is it halved?\n") and "15 of 15 values" in lines[0]
+    assert lines[1] == lines[0] + "  Hint 2: General.\n"
+    assert lines[2] == lines[1] + "  Hint 3: Plain.\n" == lines[3]
 
 
 def test_first_line_is_deterministic() -> None:
@@ -133,13 +137,13 @@ def test_not_implemented_deep_in_a_library_is_an_error() -> None:
         (lambda x, w: x, "axis 1 differs"),
         (lambda x, w: 3, "a tensor of shape (3, 5), it is 3"),
         (lambda x, w: x @ w / 0, "NaN or infinite"),
-        (lambda x, w: x.div_(2) @ w, "changes argument 1 in place"),
+        (lambda x, w: x.div_(2) @ w, "changes `x` in place"),
         (lambda x, w: exit(), "it calls exit()"),
     ],
 )
 def test_what_is_wrong_in_words(answer: Any, words: str) -> None:
     text = said(answer)
-    assert words in text and text.startswith("✗ toy.scaled: ") and "\n" not in text
+    assert words in text and text.startswith("✗ toy.scaled: ")
 
 
 def test_exception_names_the_line() -> None:
@@ -156,6 +160,45 @@ def test_endless_recursion() -> None:
         return mine(x, w)
 
     assert "calls itself without end" in said(mine)
+
+
+def test_an_endless_loop_is_stopped_and_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exercise, "SECONDS", 0.2)
+
+    def spins(x: Any, w: Any) -> Any:
+        while True:
+            x = x + 0
+
+    def sleeps(x: Any, w: Any) -> Any:
+        time.sleep(60)
+
+    before = signal.getsignal(signal.SIGALRM)
+    start = time.monotonic()
+    text = said(spins)
+    assert "your loop does not end: after 0.2 s it was stopped at line" in text
+    assert "your loop does not end" in said(sleeps)
+    with ThreadPoolExecutor(1) as pool:  # where no signal can come
+        assert "your loop does not end" in pool.submit(said, spins).result()
+    assert time.monotonic() - start < 20
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_a_loop_that_is_interrupted_by_hand_is_said_so() -> None:
+    def mine(x: Any, w: Any) -> Any:
+        raise KeyboardInterrupt  # as the notebook's stop button does
+
+    assert "your loop does not end: you stopped it" in said(mine)
+
+
+def test_what_a_lecture_goes_on_with(capsys: pytest.CaptureFixture[str]) -> None:
+    def mine(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return 0.5 * x @ w
+
+    assert exercise.answer("toy.scaled") is scaled and not exercise.is_yours("toy.scaled")
+    exercise.exercise("toy.scaled")(mine)
+    assert exercise.answer("toy.scaled") is mine and exercise.is_yours("toy.scaled")
+    exercise.exercise("toy.scaled")(lambda x, w: x @ w)
+    assert exercise.answer("toy.scaled") is scaled and not exercise.is_yours("toy.scaled")
 
 
 def test_global_state_is_as_before() -> None:
@@ -230,3 +273,52 @@ def test_unknown_id_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
         exercise.exercise("world.is_tru")
     with pytest.raises(KeyError, match="no exercise 'nothing'"):
         exercise.exercise("nothing")
+
+
+class TestHelpers:
+    """Each helper accepts the right function, and says of a wrong one what is wrong."""
+
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+
+    @staticmethod
+    def right(x: torch.Tensor) -> torch.Tensor:
+        return x.logsumexp(dim=-1)
+
+    def refused(self, helper: Any, answer: Any, *args: Any) -> str:
+        with pytest.raises(checking.CheckFailed) as caught:
+            helper(answer, *args)
+        return f"{caught.value.what}. {caught.value.hint}"
+
+    def test_right(self) -> None:
+        checking.differentiable(self.right, self.right, self.x)
+        checking.stable(self.right, self.right, self.x)
+        checking.same_dtype(self.right, self.x)
+        checking.batch_of_one(self.right, self.right, self.x)
+
+    def test_gradient(self) -> None:
+        args = self.right, self.x
+        helper = checking.differentiable
+        said = self.refused(helper, lambda x: self.right(x.detach()), *args)
+        assert "no gradient flows back through the result" in said and ".detach()" in said
+        half = self.refused(helper, lambda x: (self.right(x) + self.right(x.detach())) / 2, *args)
+        assert (
+            "the gradient at `x` has the right shape (4, 3) but 12 of 12 values are wrong" in half
+        )
+
+    def test_large_numbers(self) -> None:
+        naive = lambda x: x.exp().sum(dim=-1).log()  # noqa: E731
+        said = self.refused(checking.stable, naive, self.right, self.x)
+        assert "for numbers 100 times as large, holds" in said and "subtract the largest" in said
+
+    def test_types(self) -> None:
+        said = self.refused(checking.same_dtype, lambda x: self.right(x.float()), self.x)
+        assert "the result is float32 for arguments in bfloat16" in said
+
+    def test_batch_of_one(self) -> None:
+        squeezed = lambda x: self.right(x).squeeze()  # noqa: E731
+        said = self.refused(checking.batch_of_one, squeezed, self.right, self.x)
+        assert "for a batch of one" in said and "no .squeeze()" in said
+
+    def test_in_place(self) -> None:
+        said = self.refused(checking.call, lambda words: words.sort() or words, ["b", "a"])
+        assert "changes `words` in place" in said and "a copy, list(words)" in said

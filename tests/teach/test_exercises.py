@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from vlcourse.teach.catalogue import LECTURES
-from vlcourse.teach.checking import Exercise, Wrong
+from vlcourse.teach.checking import Exercise, Right, Wrong
 from vlcourse.teach.exercise import attempt, find, line
 
 ALL = [entry for lecture in LECTURES for entry in lecture.EXERCISES]
@@ -63,4 +63,19 @@ def test_typical_error_is_refused_with_its_hint(entry: Exercise, wrong: Wrong) -
     said = line(entry, outcome)
     assert outcome.status == "failed", said
     assert wrong.hint in said
-    assert said.startswith(f"✗ {entry.id}: ") and "\n" not in said
+    first, *hints = said.splitlines()
+    assert first.startswith(f"✗ {entry.id}: ")
+    assert all(hint.startswith("  Hint ") for hint in hints)
+
+
+@pytest.mark.parametrize(
+    ("entry", "right"),
+    [
+        pytest.param(entry, right, id=f"{entry.id}: {right.name}")
+        for entry in ALL
+        for right in entry.right
+    ],
+)
+def test_another_right_answer_is_accepted(entry: Exercise, right: Right) -> None:
+    outcome = attempt(entry, right.function)
+    assert outcome.status == "passed", line(entry, outcome)

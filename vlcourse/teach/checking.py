@@ -5,11 +5,14 @@ A lecture declares its ``EXERCISES`` in ``vlcourse/teach/<lecture>/exercises/``.
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,14 @@ class Wrong:
     name: str
     function: Any
     hint: str
+
+
+@dataclass(frozen=True)
+class Right:
+    """An answer that is right though it is not the reference: no cell after it may fail with it."""
+
+    name: str
+    function: Any
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class Exercise:
     check: Callable[[Any], None]
     hints: tuple[str, ...]
     wrong: tuple[Wrong, ...] = ()
+    right: tuple[Right, ...] = ()
 
 
 class CheckFailed(Exception):
@@ -73,7 +85,7 @@ def expect_shape(
 ) -> None:
     """Refuse a ``value`` that is not a tensor of ``shape``, and say what kind of mismatch it is."""
     _not_blank(value)
-    if not isinstance(value, torch.Tensor):
+    if not isinstance(value, Tensor):
         fail(
             f"{what} should be a tensor of shape {_shape(shape)}, it is {_describe(value)}",
             hint,
@@ -96,7 +108,7 @@ def expect_close(
     """
     _not_blank(value)
     wanted = torch.as_tensor(reference).detach()
-    if not isinstance(value, torch.Tensor):
+    if not isinstance(value, Tensor):
         if wanted.ndim or not isinstance(value, (int, float)):
             expect_shape(value, wanted.shape, what, hint)
         value = torch.as_tensor(value)
@@ -120,17 +132,129 @@ def expect_close(
 
 
 def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """``function(*args, **kwargs)``, refusing an answer that changes a tensor argument in place."""
-    named = [(f"argument {i + 1}", a) for i, a in enumerate(args)] + list(kwargs.items())
-    before = [(n, a, a.detach().clone()) for n, a in named if isinstance(a, torch.Tensor)]
+    """``function(*args, **kwargs)``, refusing an answer that changes an argument in place."""
+    names = _names(function, len(args))
+    named = [*zip(names, args, strict=True), *((f"`{n}`", a) for n, a in kwargs.items())]
+    before = [(n, a, _copy(a)) for n, a in named if isinstance(a, (Tensor, list, dict, set))]
     result = function(*args, **kwargs)
-    for name, argument, copy in before:
-        if argument.shape != copy.shape or not torch.equal(argument.detach(), copy):
+    for name, argument, was in before:
+        if not _is_as_before(argument, was):
+            new = "a new tensor"
+            if not isinstance(argument, Tensor):
+                new = f"a copy, {type(argument).__name__}({name.strip('`')})"
             fail(
                 f"your code changes {name} in place",
-                "Work on a new tensor: the caller still needs the one it gave you.",
+                f"Work on {new}: the caller still needs what it gave you.",
             )
     return result
+
+
+def differentiable(
+    candidate: Callable[..., Any],
+    reference: Callable[..., Any],
+    *args: Any,
+    what: str = "the result",
+    hint: str = "",
+) -> None:
+    """Refuse an answer whose gradient at a floating-point argument is not the reference's."""
+    mine, right = _with_gradient(args), _with_gradient(args)
+    value = candidate(*mine)
+    _not_blank(value)
+    cut = "Nothing can be learned through .detach(), .item(), float(), torch.tensor() or no_grad()."
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        fail(f"no gradient flows back through {what}", hint or cut)
+    wanted = reference(*right)
+    weights = torch.linspace(0.5, 1.5, wanted.numel()).view(wanted.shape).to(wanted)
+    leaves = [(i, a) for i, a in enumerate(mine) if isinstance(a, Tensor) and a.requires_grad]
+    got = torch.autograd.grad((value * weights).sum(), [a for _, a in leaves], allow_unused=True)
+    true = torch.autograd.grad((wanted * weights).sum(), [right[i] for i, _ in leaves])
+    names = _names(reference, len(args))
+    for (i, _), found, wanted_ in zip(leaves, got, true, strict=True):
+        if found is None:
+            fail(f"no gradient reaches {names[i]}", hint or cut)
+        said = f"the gradient at {names[i]}"
+        expect_close(found, wanted_, said, hint or cut, rtol=1e-3, atol=1e-4)
+
+
+def stable(
+    candidate: Callable[..., Any],
+    reference: Callable[..., Any],
+    *args: Any,
+    times: float = 100.0,
+    what: str = "the result",
+    hint: str = "",
+) -> None:
+    """Refuse an answer that overflows, or goes wrong, for floats ``times`` as large."""
+    large = [a * times if _is_float(a) else a for a in args]
+    overflow = "exp of a large number is infinite: subtract the largest first, as softmax does."
+    said = f"{what}, for numbers {times:g} times as large,"
+    expect_close(call(candidate, *large), reference(*large), said, hint or overflow)
+
+
+def same_dtype(
+    candidate: Callable[..., Any],
+    *args: Any,
+    dtypes: Sequence[torch.dtype] = (torch.bfloat16, torch.float16, torch.float64),
+    what: str = "the result",
+    hint: str = "",
+) -> None:
+    """Refuse an answer that fails for another type of numbers, or returns another than it got."""
+    for dtype in dtypes:
+        name = str(dtype).removeprefix("torch.")
+        value = candidate(*[a.to(dtype) if _is_float(a) else a for a in args])
+        _not_blank(value)
+        if value.dtype != dtype:
+            got = str(value.dtype).removeprefix("torch.")
+            fail(f"{what} is {got} for arguments in {name}", hint or "Return the type you got.")
+
+
+def batch_of_one(
+    candidate: Callable[..., Any],
+    reference: Callable[..., Any],
+    *args: Any,
+    what: str = "the result",
+    hint: str = "",
+) -> None:
+    """Refuse an answer that is wrong for the first row alone: ``args`` hold several along axis 0.
+
+    Tensors of as many rows as the first tensor are cut to one row; the rest stays.
+    """
+    rows = next(len(a) for a in args if isinstance(a, Tensor))
+    one = [a[:1] if isinstance(a, Tensor) and a.ndim and len(a) == rows else a for a in args]
+    squeezed = "An axis of length 1 stays an axis: no .squeeze() without saying which."
+    said = f"{what}, for a batch of one,"
+    expect_close(call(candidate, *one), reference(*one), said, hint or squeezed)
+
+
+def _names(function: Callable[..., Any], count: int) -> list[str]:
+    """What the parameters are called, `x` say; "argument 1" where the function does not say."""
+    known = [f"`{name}`" for name in inspect.signature(function).parameters][:count]
+    return [*known, *(f"argument {i + 1}" for i in range(len(known), count))]
+
+
+def _with_gradient(args: Sequence[Any]) -> list[Any]:
+    return [a.detach().clone().requires_grad_() if _is_float(a) else a for a in args]
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _copy(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else copy.copy(value)
+
+
+def _is_as_before(value: Any, was: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.shape == was.shape and torch.equal(value.detach(), was)
+    if isinstance(value, set):
+        return value == was
+    now, then = (
+        list(v.items()) if isinstance(v, dict) else list(enumerate(v)) for v in (value, was)
+    )
+    return len(now) == len(then) and all(
+        a == b and x is y for (a, x), (b, y) in zip(now, then, strict=True)
+    )
 
 
 def _not_blank(value: Any) -> None:
@@ -139,7 +263,7 @@ def _not_blank(value: Any) -> None:
 
 
 def _describe(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, Tensor):
         return f"a tensor of shape {_shape(value.shape)}"
     if isinstance(value, (bool, int, float, str)):
         return repr(value)

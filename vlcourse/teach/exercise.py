@@ -1,8 +1,8 @@
-"""``@exercise("clip.itc_loss")``: check the student's code, say one line, go on with what works.
+"""``@exercise("clip.itc_loss")``: check the student's code, say how it went, go on with what works.
 
-The line starts with ✓ (right), ✗ (wrong: what, and a hint; each further failing attempt in the same
-session adds a hint) or ☐ (not attempted). The decorator returns the student's function when it
-passes, otherwise the reference, so a lecture always runs to its end.
+The first line starts with ✓ (right), ✗ (wrong: what; a hint on each line below, and one more with
+each further failing attempt in the same session) or ☐ (not attempted). The decorator returns the
+student's function when it passes, otherwise the reference, so a lecture always runs to its end.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ from vlcourse.names import no_such
 from vlcourse.teach import explain
 from vlcourse.teach.catalogue import LECTURES
 from vlcourse.teach.checking import CheckFailed, Exercise, NotAttempted
+from vlcourse.teach.limit import TooLong, within
+
+SECONDS = 10
+"""What an answer and its checks may take; the slowest right one takes less than a second."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +43,42 @@ class Outcome:
 
 
 _failures: dict[str, int] = {}  # failing attempts in this session, by exercise
+_passed: dict[str, Any] = {}  # the student's own functions that passed in this session
 
 
 def exercise(id: str) -> Callable[[Any], Any]:
     """Decorate a function or a class with the exercise's ``id``.
 
-    Prints one line. Returns the decorated object if it passes the checks, else the reference.
+    Prints how it went. Returns the decorated object if it passes the checks, else the reference.
     Raises KeyError, with the nearest match, on an unknown id.
     """
     entry = find(id)
 
     def decorate(candidate: Any) -> Any:
         outcome = attempt(entry, candidate)
+        _passed.pop(id, None)  # the last attempt counts
+        if outcome.status == "passed":
+            _passed[id] = candidate
         if outcome.status == "failed":
             _failures[id] = _failures.get(id, 0) + 1
         print(line(entry, outcome, _failures.get(id, 1)))
-        return candidate if outcome.status == "passed" else entry.reference
+        return answer(id)
 
     return decorate
+
+
+def answer(id: str) -> Any:
+    """What a lecture goes on with: the student's function if it passed last, else the reference.
+
+    A lecture's first code cell takes its names from here, so that its cells run in any order.
+    """
+    return _passed.get(id, find(id).reference)
+
+
+def is_yours(id: str) -> bool:
+    """True when the student's own answer passed, the last time it was tried in this session."""
+    find(id)
+    return id in _passed
 
 
 def find(id: str) -> Exercise:
@@ -68,15 +90,15 @@ def find(id: str) -> Exercise:
 
 
 def line(entry: Exercise, outcome: Outcome, attempts: int = 1) -> str:
-    """The line that `exercise` prints; the n-th failing attempt shows the first n hints."""
+    """What `exercise` prints: the n-th failing attempt shows the first n hints, a line each."""
     if outcome.status == "passed":
         return f"✓ {entry.id}: right, going on with your version"
     if outcome.status == "blank":
         return f"☐ {entry.id}: not attempted yet, going on with the reference"
     parts = [f"✗ {entry.id}: {outcome.what.rstrip('.')}."]
     shown = outcome.hints[: max(attempts, 1)]
-    parts += [f"Hint {n}: {hint}" for n, hint in enumerate(shown, start=1)]
-    return " ".join(parts)
+    parts += [f"  Hint {n}: {hint}" for n, hint in enumerate(shown, start=1)]
+    return "\n".join(parts)
 
 
 def attempt(entry: Exercise, candidate: Any) -> Outcome:
@@ -86,7 +108,8 @@ def attempt(entry: Exercise, candidate: Any) -> Outcome:
         return Outcome("blank")
     with _isolated():
         try:
-            entry.check(candidate if inspect.isclass(candidate) else _watched(candidate))
+            with within(SECONDS):
+                entry.check(candidate if inspect.isclass(candidate) else _watched(candidate))
         except NotAttempted:
             return Outcome("blank")
         except CheckFailed as failed:
@@ -100,6 +123,16 @@ def attempt(entry: Exercise, candidate: Any) -> Outcome:
             if where:
                 return Outcome("failed", f"your code stops at {where}: {said}", entry.hints)
             return Outcome("failed", f"the check could not use your answer: {said}", entry.hints)
+        except (TooLong, KeyboardInterrupt) as error:
+            stopped = f"after {SECONDS} s it was stopped"
+            if isinstance(error, KeyboardInterrupt):
+                stopped = "you stopped it"
+            where = explain.line_of(error, codes)
+            what = f"your loop does not end: {stopped}" + (f" at {where}" if where else "")
+            hint = (
+                "What must become true for the loop to stop, and does each round bring it nearer?"
+            )
+            return Outcome("failed", what, (hint, *entry.hints))
     return Outcome("passed")
 
 
