@@ -60,6 +60,22 @@ def test_problem_is_found(tmp_path: Path, old: str, new: str, words: str | None)
     assert found == "" if words is None else words in found, found
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("# " + "word " * 5001, "the core has 5,0"),
+        ("# ## More · Aside\n#\n# " + "word " * 5001, ""),
+        ("# **Exercise** (9 minutes, difficulty 1 of 3)", "world.is_true takes 10 minutes"),
+        ("# **Exercise** (10 minutes, difficulty 1 of 3)", ""),
+    ],
+)
+def test_what_a_first_reader_is_asked_to_do(tmp_path: Path, more: str, words: str) -> None:
+    text = LECTURE.replace("# | scene | 场景 |\n", f"# | scene | 场景 |\n#\n{more}\n")
+    write(tmp_path, text)
+    found = "\n".join(lint.lint(root=tmp_path))
+    assert words in found if words else not found, found
+
+
 def test_an_exercise_must_not_hand_out_its_answer(tmp_path: Path) -> None:
     text = LECTURE.replace("    ### BEGIN SOLUTION\n", "").replace("    ### END SOLUTION\n", "")
     write(tmp_path, text)

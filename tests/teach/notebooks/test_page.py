@@ -1,5 +1,7 @@
 """The HTML page of a notebook: equations without scripts, nothing from another server."""
 
+import re
+
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from vlcourse.teach.notebooks import page
@@ -35,6 +37,19 @@ def test_folded_answers_stay_folded() -> None:
     out = rendered("<details><summary>Answer</summary>\n\nBecause $x$.\n\n</details>")
     folded = out.split("<details>")[1].split("</details>")[0]
     assert "Answer" in folded and "Because" in folded
+
+
+def test_more_is_folded_with_its_cells_and_nothing_else_is() -> None:
+    texts = ("# T\n\n## One", "## More · A\n\naside", "more aside", "## More · B", "## Two")
+    cells = [cell for text in texts for cell in (new_markdown_cell(text), new_code_cell("7"))]
+    out = page.html(new_notebook(cells=cells), "title")
+    folds = re.findall(r"<details.*?</details>", out, re.DOTALL)
+    assert len(folds) == 2 and out.count("<details") == out.count("</details>") == 2
+    assert "More · A" in re.search(r"<summary>.*?</summary>", folds[0], re.DOTALL)[0]  # type: ignore[index]
+    assert "aside" in folds[0] and "more aside" in folds[0] and folds[0].count("jp-CodeCell") == 2
+    assert "More · B" in folds[1] and folds[1].count("jp-CodeCell") == 1
+    left = re.sub(r"<details.*?</details>", "", out, flags=re.DOTALL)
+    assert "One" in left and "Two" in left and left.count("jp-Cell jp-CodeCell") == 2
 
 
 def test_the_page_asks_no_server() -> None:

@@ -166,8 +166,8 @@ def _read(path: Path) -> NotebookNode | None:
     return nb if "vlcourse" in nb.metadata else None
 
 
-def _content(nb: NotebookNode) -> list[tuple[str, str, str, tuple[str, ...]]]:
-    return [(c.cell_type, c.id, c.source, tuple(c.metadata.get("tags", ()))) for c in nb.cells]
+def _content(nb: NotebookNode) -> list[tuple[str, str, str, dict[str, Any]]]:
+    return [(c.cell_type, c.id, c.source, dict(c.metadata)) for c in nb.cells]
 
 
 def _stale(nb: NotebookNode, old: NotebookNode) -> bool:

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import nbformat
@@ -89,7 +90,7 @@ class Grade:
         marks = ", ".join(f"{self.count(s)} {MARKS[s]}" for s in ("passed", "failed", "blank"))
         head = f"{self.path}: {marks}, {self.count('missing')} missing; "
         head += f"solved {self.minutes('passed')} of {self.minutes(*MARKS)} minutes"
-        return "\n".join([head, *(f"  {result.line}" for result in self.results)])
+        return "\n".join([head, *(indent(r.line, "  ") for r in self.results)])
 
 
 def grade(paths: Iterable[Path | str], limits: Limits | None = None) -> Iterator[Grade]:
@@ -171,7 +172,7 @@ def _row(result: Result) -> dict[str, Any]:
         "status": WORDS[result.status],
         "minutes": entry.minutes,
         "difficulty": entry.difficulty,
-        "said": result.line,
+        "said": " ".join(result.line.split()),
     }
 
 

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jupytext
 from nbformat import NotebookNode
@@ -23,6 +24,10 @@ from vlcourse.teach.notebooks import closure
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 KINDS = ("solutions", "notebooks")
 CHECK = "# NBVAL_CHECK_OUTPUT"
+MORE = "## More · "
+"""Sections that a first reader can do without: folded, and no part of the core."""
+MAY_FAIL = "raises-exception"
+"""The tag of a cell that a student writes: an error in it does not stop "run all"."""
 
 
 class BuildError(VlcourseError):
@@ -78,18 +83,24 @@ def make(lecture: Lecture, kind: str) -> NotebookNode:
     links = _links(lecture, kind)
     sources = [("markdown", links, {}), ("code", _setup(lecture.root), {"tags": ["setup"]})]
     for cell in cells:
-        tags = {"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {}
+        about: dict[str, Any] = {}
+        if "tags" in cell.metadata:
+            about["tags"] = [*cell.metadata["tags"]]
         text = cell.source
         if cell.cell_type == "code":
             text = strip(text, blank, f"{lecture.name}: ")
-        sources.append((cell.cell_type, text, tags))
+            if blank and BEGIN in cell.source:
+                about = {"tags": [*about.get("tags", []), MAY_FAIL]}
+        elif text.startswith(MORE):
+            about["jp-MarkdownHeadingCollapsed"] = True
+        sources.append((cell.cell_type, text, about))
     nb = new_notebook()
     seen: dict[str, int] = {}
-    for cell_type, text, tags in sources:
+    for cell_type, text, about in sources:
         new = new_code_cell if cell_type == "code" else new_markdown_cell
         key = hashlib.sha256(f"{cell_type}\n{text}".encode()).hexdigest()[:12]
         seen[key] = seen.get(key, 0) + 1
-        nb.cells.append(new(text, id=f"{key}-{seen[key]}", metadata=tags))
+        nb.cells.append(new(text, id=f"{key}-{seen[key]}", metadata=about))
     nb.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},
@@ -99,6 +110,17 @@ def make(lecture: Lecture, kind: str) -> NotebookNode:
         },
     )
     return nb
+
+
+def core_words(cells: Iterable[NotebookNode]) -> int:
+    """Words of the Markdown that a first reader reads: all sections but those under `MORE`."""
+    words, core = 0, True
+    for cell in cells:
+        for line in cell.source.splitlines() if cell.cell_type == "markdown" else ():
+            if line.startswith("## "):
+                core = not line.startswith(MORE)
+            words += len(line.split()) if core else 0
+    return words
 
 
 def strip(text: str, blank: bool, where: str = "") -> str:

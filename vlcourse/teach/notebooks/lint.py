@@ -22,8 +22,11 @@ from vlcourse.teach.notebooks.lecture import BEGIN
 from vlcourse.teach.notebooks.lecture import CHECK
 from vlcourse.teach.notebooks.lecture import END
 from vlcourse.teach.notebooks.lecture import KINDS
+from vlcourse.teach.notebooks.lecture import MAY_FAIL
+from vlcourse.teach.notebooks.lecture import MORE
 from vlcourse.teach.notebooks.lecture import BuildError
 from vlcourse.teach.notebooks.lecture import as_python
+from vlcourse.teach.notebooks.lecture import core_words
 from vlcourse.teach.notebooks.lecture import lectures
 from vlcourse.teach.notebooks.lecture import strip
 
@@ -37,7 +40,9 @@ SECTIONS = (
     "Quiz",
 )
 _OPTIONAL_IN_00 = ("Claims", "Scale it up", "Corrections")
-_LEDGER = ("ledger_rows", "ledger_markdown")
+_LEDGER = ("ledger_rows", "ledger_markdown", "table", "stored")
+CORE_WORDS, CORE_EXERCISES = 5000, 6
+_TOLD = re.compile(r"\((\d+) minutes, difficulty (\d) of 3\)")
 
 
 def lint(names: Iterable[str] | None = None, root: Path | None = None) -> list[str]:
@@ -84,7 +89,7 @@ def _sections(cells: list[NotebookNode], name: str) -> Iterator[str]:
 
 def _cells(cells: list[NotebookNode]) -> Iterator[str]:
     yield from _markers(cells, built=False)
-    exercises = 0
+    yield from _core(cells)
     for number, cell in _code(cells):
         where = f"code cell {number}"
         lines = cell.source.splitlines()
@@ -96,7 +101,6 @@ def _cells(cells: list[NotebookNode]) -> Iterator[str]:
             continue
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
         ids = [id for call in calls if _name(call) == "exercise" for id in _strings(call)]
-        exercises += len(ids)
         begins = [line for line in lines if line.strip() == BEGIN]
         if ids and not begins:
             yield f"{where}: an exercise without {BEGIN!r} hands out its answer"
@@ -112,15 +116,43 @@ def _cells(cells: list[NotebookNode]) -> Iterator[str]:
             if _name(call) == "claim" or _name(call) in _LEDGER:
                 for id in _strings(call):
                     yield from _known(lambda id=id: claims.get(id), where)
-    if exercises > 6:
-        yield f"{exercises} exercises, more than 6"
+
+
+def _core(cells: list[NotebookNode]) -> Iterator[str]:
+    """What a first reader is asked to do: not too much, and as long as the catalogue says."""
+    if (words := core_words(cells)) > CORE_WORDS:
+        yield f"the core has {words:,} words, more than {CORE_WORDS:,}: move some under `{MORE}…`"
+    exercises, core, told = 0, True, ""
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            heads = [line for line in cell.source.splitlines() if line.startswith("## ")]
+            core = not heads[-1].startswith(MORE) if heads else core
+            told = cell.source if _TOLD.search(cell.source) else told
+            continue
+        for id in re.findall(r'^@exercise\("([^"]+)"\)', cell.source, re.M):
+            exercises += core
+            try:
+                entry = find(id)
+            except KeyError:
+                continue  # said elsewhere
+            found = _TOLD.findall(told)
+            wanted = (str(entry.minutes), str(entry.difficulty))
+            if found and found[-1] != wanted:
+                yield (
+                    f"{id} takes {wanted[0]} minutes and has difficulty {wanted[1]} in the"
+                    f" catalogue, and the text says {found[-1][0]} and {found[-1][1]}"
+                )
+            told = ""
+    if exercises > CORE_EXERCISES:
+        yield f"{exercises} exercises in the core, more than {CORE_EXERCISES}"
 
 
 def _markers(cells: list[NotebookNode], built: bool) -> Iterator[str]:
     for number, cell in _code(cells):
         where = f"code cell {number}"
         for tag in cell.metadata.get("tags", []):
-            if tag == "raises-exception" or tag.startswith("nbval"):
+            students = built and "@exercise(" in cell.source and CHECK in cell.source
+            if (tag == MAY_FAIL and not students) or tag.startswith("nbval"):
                 yield (
                     f"{where}: the tag {tag!r} hides failures (it passes when nothing raises);"
                     " catch and print the exception instead"
