@@ -36,10 +36,10 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_fork_server() -> Iterator[None]:
-    """Each file of tests starts its own server: one keeps the modules that it began with."""
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+def own_fork_server(request: pytest.FixtureRequest) -> None:
+    """Files that start processes with tests/forked.py share its server; any other has its own."""
+    if "forked" not in vars(request.module):
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session", autouse=True)
