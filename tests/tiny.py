@@ -170,7 +170,7 @@ class StopAt:
 
 def train_alone(out: Path) -> None:
     """Train slowly with dropout, saving at every step; for tests that kill this process."""
-    settings = config(steps=80, save_every=1, workers=0)
+    settings = config(steps=40, save_every=1, workers=0)
     try:
         fit(settings, out, dropout=0.3, dataset=Pairs(delay=0.001))
     except engine.Interrupted as stop:

@@ -129,7 +129,7 @@ FILES = (
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     name=strategies.sampled_from(FILES),
     junk=strategies.binary(max_size=60),

@@ -65,7 +65,7 @@ class Crash(BaseException):
 def test_a_crash_at_any_point_of_saving_is_survived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = tiny.config(steps=3, save_every=1, keep=1, eval_every=1, best="val_loss")
+    settings = tiny.config(steps=2, save_every=1, keep=1, eval_every=1, best="val_loss")
     whole = tiny.fit(settings, tmp_path / "whole", dropout=0.3, evaluate=tiny.evaluate)
     replace, crashes = os.replace, 0
     for point in range(1, 100):
@@ -94,9 +94,9 @@ def test_a_crash_at_any_point_of_saving_is_survived(
         result = tiny.fit(settings, run, dropout=0.3, evaluate=tiny.evaluate)
         same_weights(result.model.state_dict(), whole.model.state_dict())
         assert not list(run.glob(".tmp-*")), point
-        assert checkpoint.checkpoints(run)[-1][0] == 3
+        assert checkpoint.checkpoints(run)[-1][0] == 2
         assert (run / "best" / "model.safetensors").is_file()
-    assert crashes > 15
+    assert crashes > 10
 
 
 def wait_for_step(process: Any, run: Path, beyond: int) -> None:
@@ -118,7 +118,7 @@ def test_sigkill_and_ctrl_c_of_a_real_process(tmp_path: Path) -> None:
         process.join(30)
         assert process.exitcode == -signal.SIGKILL, "the run was over before it was killed"
         before, reached = reached, checkpoint.checkpoints(run)[-1][0]
-        assert before < reached < 80
+        assert before < reached < 40
     process = forked.start(tiny.train_alone, run)
     wait_for_step(process, run, reached)
     os.kill(process.pid, signal.SIGINT)
@@ -126,12 +126,12 @@ def test_sigkill_and_ctrl_c_of_a_real_process(tmp_path: Path) -> None:
     assert process.exitcode == 130
     stopped = checkpoint.checkpoints(run)[-1][0]
     said = run.with_suffix(".said").read_text()
-    assert f"stopped after step {stopped} of 80; saved in {run}" in said
+    assert f"stopped after step {stopped} of 40; saved in {run}" in said
     assert not list(run.glob(".tmp-*"))
 
-    settings = tiny.config(steps=80, save_every=1)
+    settings = tiny.config(steps=40, save_every=1)
     resumed = tiny.fit(settings, run, dropout=0.3)
-    whole = tiny.fit(tiny.config(steps=80), dropout=0.3)
+    whole = tiny.fit(tiny.config(steps=40), dropout=0.3)
     same_weights(resumed.model.state_dict(), whole.model.state_dict())
     assert [row["step"] for row in resumed.history] == [row["step"] for row in whole.history]
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
