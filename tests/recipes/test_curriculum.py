@@ -18,6 +18,7 @@ class Learned(Exception):
     """The lesson is learned; the rest of the run shows no more."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llm-toy", "seq2seq-toy"])
 def test_who_is_asked_for_a_thing_of_a_list_finds_it(name):
     """In batches of 16: a quarter of the work for each step, and about as many steps."""
