@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from vlcourse.teach.checking import Exercise
-from vlcourse.teach.clip.exercises import gather, merges, model
+from vlcourse.teach.clip.exercises import classifier, gather, itc, merges, patches, pooling
 
-EXERCISES: tuple[Exercise, ...] = (*model.EXERCISES, *merges.EXERCISES, *gather.EXERCISES)
+EXERCISES: tuple[Exercise, ...] = (
+    *patches.EXERCISES,
+    *pooling.EXERCISES,
+    *itc.EXERCISES,
+    *classifier.EXERCISES,
+    *merges.EXERCISES,
+    *gather.EXERCISES,
+)
