@@ -18,12 +18,10 @@ BOTH = [("clip-capstone", "clip.model"), ("llm-capstone", "llama.model")]
 
 
 @pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing of the user's is read or written."""
-    monkeypatch.setenv("VLCOURSE_DATA", str(tmp_path))
-    monkeypatch.delenv("VLCOURSE_CACHE", raising=False)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written to the user's own cache."""
+    monkeypatch.setenv("VLCOURSE_CACHE", str(tmp_path))
     monkeypatch.setattr(yours, "passed", {})
-    return tmp_path
 
 
 @pytest.mark.parametrize(("recipe", "exercise"), BOTH)
