@@ -59,6 +59,8 @@ def test_a_drift_is_told_from_another_model() -> None:
     assert drift.verdict() == "rounding" and "past 1e-5 at step 7, to 2e-02" in str(drift)
     close = run_of(rows(*[4.0] * 7, 4.000001), library)
     assert close.verdict() == "rounding" and "differ by 1e-06 at most" in str(close)
+    middle = run_of(rows(*[4.0] * 7, 4.00002), library)
+    assert middle.verdict() == "rounding" and "past 1e-5 at step 8" in str(middle)
     forward = run_of(rows(4.1, *[4.0] * 7), library)
     assert forward.verdict() == "apart" and "part at step 1 " in str(forward)
     gradient = rows(*[4.0] * 7, 4.01)
