@@ -1,5 +1,7 @@
 """Trained toy models by name: shipped with the course, or trained once on this machine.
 
+Names in "-yours" are the models that a student trained in a lecture, kept as float32.
+
 A model is a folder with ``model.safetensors`` (float16) and ``card.json``: the recipe, the seed,
 versions, the metrics measured on that very file, and its sha256. ``log.json`` beside them has the
 loss and the evaluations along the training.
@@ -13,6 +15,8 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +31,10 @@ from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
 from vlcourse.weights.state import to_cpu, trained_of, write_weights
 
 
+YOURS = {"clip-yours": "01", "llm-yours": "05"}
+"""The students' models and the lectures that make them; "clip-yours" is of "clip-capstone"."""
+
+
 class ZooError(VlcourseError, RuntimeError):
     """A model that does not exist, or whose files cannot be trusted."""
 
@@ -38,13 +46,15 @@ def load(name: str) -> Trainable:
     and kept in the cache for the next call.
 
     Args:
-        name: of a recipe.
+        name: of a recipe, or in :data:`YOURS`.
 
     Raises:
-        ZooError: for an unknown name (the nearest one is named), or weights that are damaged or
-            belong to another model than the recipe's.
+        ZooError: for an unknown name (the nearest one is named), weights that are damaged or
+            belong to another model than the recipe's, or a student's model that is not made yet.
     """
     recipe = find(name)
+    if name in YOURS:
+        return _read(recipe, _made_in_lecture(name))
     folder = paths.checkpoints_dir() / name
     if not (folder / "model.safetensors").is_file():
         folder = paths.cache_dir() / "zoo" / name
@@ -61,6 +71,8 @@ def card(name: str) -> dict[str, Any]:
         ZooError: when it is neither, or the name is unknown.
     """
     find(name)
+    if name in YOURS:
+        _made_in_lecture(name)
     for folder in (paths.checkpoints_dir() / name, paths.cache_dir() / "zoo" / name):
         if (folder / "card.json").is_file():
             return json.loads((folder / "card.json").read_text("utf-8"))
@@ -74,6 +86,8 @@ def log(name: str) -> list[dict[str, float]]:
         ZooError: when the name is unknown, or there is no log.
     """
     find(name)
+    if name in YOURS:
+        _made_in_lecture(name)
     for folder in (paths.checkpoints_dir() / name, paths.cache_dir() / "zoo" / name):
         if (folder / "log.json").is_file():
             return json.loads((folder / "log.json").read_text("utf-8"))
@@ -97,18 +111,69 @@ def publish(name: str, run: Path | str | None = None) -> Path:
 
 def find(name: str) -> Recipe:
     """The recipe of a name; :class:`ZooError` names the nearest one."""
+    if name in YOURS:
+        return RECIPES[name.replace("-yours", "-capstone")]
     if name in RECIPES:
         return RECIPES[name]
-    raise ZooError(no_such("model", name, RECIPES))
+    raise ZooError(no_such("model", name, [*RECIPES, *YOURS]))
+
+
+def keep_yours(
+    name: str, model: Trainable, about: dict[str, Any], rows: list[dict[str, float]]
+) -> str:
+    """Keep a model that a student trained, in place of an earlier one.
+
+    Args:
+        name: of its recipe, "clip-capstone" say.
+        model: the trained model.
+        about: what its card says beside the file's sha256.
+        rows: its log.
+
+    Returns:
+        The name that :func:`load` knows it by.
+    """
+    own = name.replace("-capstone", "-yours")
+    with _replacing(paths.cache_dir() / "zoo" / own) as made:
+        file = made / "model.safetensors"
+        write_weights(file, to_cpu(trained_of(model, ())))
+        found = {"sha256": sha256(file), "bytes": file.stat().st_size}
+        write_json(made / "card.json", {"name": own, **about, **found})
+        write_json(made / "log.json", rows)
+    return own
+
+
+def _made_in_lecture(name: str) -> Path:
+    """The folder of a student's model; ZooError when there is none yet."""
+    folder = paths.cache_dir() / "zoo" / name
+    if not (folder / "model.safetensors").is_file():
+        raise ZooError(
+            f"{name} is the model that you train in lecture {YOURS[name]} (its last exercise, the "
+            "capstone): run that first"
+        )
+    return folder
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to write into, which takes the place of ``folder`` in one go at the end."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=folder.parent))
+    try:
+        made.chmod(0o755)  # mkdtemp's folders are closed to others
+        yield made
+        if folder.exists():  # a folder cannot be replaced in one go: set the old one aside
+            old = Path(tempfile.mkdtemp(prefix=f".tmp-{folder.name}-", dir=folder.parent))
+            os.replace(folder, old / "old")
+            shutil.rmtree(old)
+        os.replace(made, folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
     """Train, write, measure what was written, and move it into place in one go."""
     result = train_recipe(recipe, out=run, save=run is not None)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
-    try:
-        made.chmod(0o755)  # mkdtemp's folders are closed to others
+    with _replacing(folder) as made:
         file = made / "model.safetensors"
         frozen = parts.frozen(recipe, result.model)
         half = to_cpu(trained_of(result.model, frozen), torch.float16)
@@ -135,13 +200,6 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
         }
         write_json(made / "card.json", about)
         write_json(made / "log.json", history(result))
-        if folder.exists():  # a folder cannot be replaced in one go: set the old one aside
-            old = Path(tempfile.mkdtemp(prefix=f".tmp-{recipe.name}-", dir=folder.parent))
-            os.replace(folder, old / "old")
-            shutil.rmtree(old)
-        os.replace(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def history(result: engine.Result) -> list[dict[str, float]]:

@@ -119,6 +119,12 @@ TOY_TEXT = TextConfig(
 )
 TOY_VIT = ViTConfig(image_size=32, patch_size=4, width=96, layers=3, heads=4, activation="gelu")
 TOY_RESNET = ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=16, heads=8)
+CAPSTONE_VIT = ViTConfig(
+    image_size=32, patch_size=8, width=96, layers=2, heads=4, activation="gelu"
+)
+CAPSTONE_TEXT = TextConfig(
+    vocab_size=tokenizers.TOY_VOCAB, context=64, width=64, layers=2, heads=4, activation="gelu"
+)
 
 PAPER_PAIRS, PAPER_BATCH = 400_000_000, 32_768  # Radford et al. 2021, sections 2.2 and 2.5
 
@@ -182,6 +188,13 @@ RECIPES: tuple[Recipe, ...] = (
         model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
         data=PairData(objects=(1, 2)),
         train=TrainConfig(steps=500, batch_size=128, lr=3e-3, warmup=50),
+    ),
+    Recipe(
+        name="clip-capstone",
+        doc="A small CLIP with a Vision Transformer tower, for a forward pass of your own.",
+        model=CLIPConfig(embed=64, image=CAPSTONE_VIT, text=CAPSTONE_TEXT),
+        data=PairData(objects=(1, 1)),
+        train=TrainConfig(steps=400, batch_size=64, lr=2e-3, warmup=40),
     ),
     Recipe(
         name="clip-cifar",

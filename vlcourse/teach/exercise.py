@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from vlcourse.names import no_such
-from vlcourse.teach import explain
+from vlcourse.teach import explain, yours
 from vlcourse.teach.catalogue import LECTURES
 from vlcourse.teach.checking import CheckFailed, Exercise, NotAttempted
 from vlcourse.teach.limit import TooLong, within
@@ -43,7 +43,6 @@ class Outcome:
 
 
 _failures: dict[str, int] = {}  # failing attempts in this session, by exercise
-_passed: dict[str, Any] = {}  # the student's own functions that passed in this session
 
 
 def exercise(id: str) -> Callable[[Any], Any]:
@@ -56,9 +55,9 @@ def exercise(id: str) -> Callable[[Any], Any]:
 
     def decorate(candidate: Any) -> Any:
         outcome = attempt(entry, candidate)
-        _passed.pop(id, None)  # the last attempt counts
+        yours.passed.pop(id, None)  # the last attempt counts
         if outcome.status == "passed":
-            _passed[id] = candidate
+            yours.passed[id] = candidate
         if outcome.status == "failed":
             _failures[id] = _failures.get(id, 0) + 1
         print(line(entry, outcome, _failures.get(id, 1)))
@@ -72,13 +71,13 @@ def answer(id: str) -> Any:
 
     A lecture's first code cell takes its names from here, so that its cells run in any order.
     """
-    return _passed.get(id, find(id).reference)
+    return yours.pick(id, find(id).reference)
 
 
 def is_yours(id: str) -> bool:
     """True when the student's own answer passed, the last time it was tried in this session."""
     find(id)
-    return id in _passed
+    return id in yours.passed
 
 
 def find(id: str) -> Exercise:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from vlcourse.teach.checking import Exercise
-from vlcourse.teach.clip.exercises import gather, merges, model
+from vlcourse.teach.clip.exercises import capstone, gather, merges, model
 
-EXERCISES: tuple[Exercise, ...] = (*model.EXERCISES, *merges.EXERCISES, *gather.EXERCISES)
+EXERCISES: tuple[Exercise, ...] = (
+    *model.EXERCISES,
+    *merges.EXERCISES,
+    *gather.EXERCISES,
+    *capstone.EXERCISES,
+)

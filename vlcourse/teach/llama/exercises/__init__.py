@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vlcourse.teach.checking import Exercise
-from vlcourse.teach.llama.exercises import cached, feed_forward, norm, pieces, rope, top_p
+from vlcourse.teach.llama.exercises import cached, capstone, feed_forward, norm, pieces, rope, top_p
 
 EXERCISES: tuple[Exercise, ...] = (
     *pieces.EXERCISES,
@@ -12,4 +12,5 @@ EXERCISES: tuple[Exercise, ...] = (
     *rope.EXERCISES,
     *cached.EXERCISES,
     *top_p.EXERCISES,
+    *capstone.EXERCISES,
 )
