@@ -91,7 +91,7 @@ class Run:
         return [abs(a - b) for a, b in zip(_losses(self.yours), _losses(self.library), strict=True)]
 
     def verdict(self) -> str:
-        """"identical"; "rounding", which may have grown; or "apart": they are not one model."""
+        """ "identical"; "rounding", which may have grown; or "apart": they are not one model."""
         if _losses(self.yours) == _losses(self.library):
             return "identical"
         mine, theirs = self.yours[0], self.library[0]

@@ -35,7 +35,7 @@ def before_after(before: Tensor, after: Tensor, images: Tensor, captions: Sequen
         strip.set(ylabel="images")
         shown = axis.imshow(values.numpy(), vmin=-1, vmax=1, cmap="viridis", aspect="auto")
         axis.set(title=title, xlabel="texts")
-        axis.set_xticks(range(n), [textwrap.fill(c, 12) for c in captions], fontsize=10)
+        axis.set_xticks(range(n), [textwrap.fill(c, 8) for c in captions], fontsize=10)
         for empty in (strip.set_xticks, strip.set_yticks, axis.set_yticks):
             empty([])
         strip.grid(False)
@@ -84,14 +84,14 @@ def temperature(similarity: Tensor, learned: float) -> Figure:
         rows = torch.nn.functional.cross_entropy(scale * similarity, torch.arange(n))
         columns = torch.nn.functional.cross_entropy(scale * similarity.T, torch.arange(n))
         losses.append(float(rows + columns) / 2)
-    for (name, share), line, mark in zip(shares.items(), ("-", "--"), (42, 30), strict=True):
+    for (name, share), line, mark in zip(shares.items(), ("-", "--"), (37, 22), strict=True):
         axes[1].plot(scales, share, line, color=COLOURS[3])
         axes[1].annotate(
             name,
             (scales[mark], share[mark]),
-            (-8, 4),
+            (10, -12) if line == "-" else (-8, 4),
             textcoords="offset points",
-            ha="right",
+            ha="left" if line == "-" else "right",
             fontsize=12,
         )
     axes[1].set(
@@ -99,12 +99,12 @@ def temperature(similarity: Tensor, learned: float) -> Figure:
     )
     axes[2].plot(scales, losses, color="black")
     axes[2].set(title="the loss has a best scale", ylabel="loss (nats)", ylim=(0, None))
-    for axis in axes[1:]:
-        axis.set(xscale="log", xlabel="scale exp(t) (no unit)")
+    for axis, y, va, ha in ((axes[1], 0.02, "bottom", "left"), (axes[2], 0.98, "top", "right")):
+        axis.set(xscale="log", xlabel="scale exp(t) (log, no unit)")
         for at, name in ((1 / 0.07, "start"), (learned, f"learned: {learned:.0f}"), (100, "clip")):
             axis.axvline(at, color=OTHER, linestyle=":", linewidth=1.5)
             transform = axis.get_xaxis_transform()
-            axis.text(at, 0.99, f"{name} ", rotation=90, va="top", ha="right", transform=transform)
+            axis.text(at, y, f" {name} ", rotation=90, va=va, ha=ha, transform=transform)
     return figure
 
 
@@ -118,7 +118,7 @@ def training_log(log: Sequence[Mapping[str, float]], chance: float) -> Figure:
     steps = [row["step"] for row in log]
     axes[0].plot(steps, [row["loss"] for row in log], color="black")
     axes[0].axhline(chance, color=OTHER, linestyle="--", linewidth=1.5)
-    axes[0].text(steps[0], chance, "guessing: log n", va="bottom", fontsize=12)
+    axes[0].text(steps[-1], chance, "guessing: log n", ha="right", va="bottom", fontsize=12)
     axes[0].set(
         xscale="log", xlabel="training step (log)", ylabel="loss of a batch (nats)", ylim=(0, None)
     )

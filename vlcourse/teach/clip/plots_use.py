@@ -40,7 +40,7 @@ def best_classes(images: Tensor, probabilities: Tensor, labels: Tensor, best: in
             axis.barh(-place, 100 * value, 0.42, color=paint(colour), edgecolor="black")
             said = f"{colour} {shape}  {100 * value:.0f} %" + ("  ✓" if right else "")
             weight = "bold" if right else "normal"
-            axis.text(0, 0.25 - place, said, va="bottom", fontsize=12, weight=weight)
+            axis.text(1, 0.25 - place, said, va="bottom", fontsize=12, weight=weight)
         axis.set_yticks([])
         axis.set(xlim=(0, 105), ylim=(0.3 - best, 0.75), xlabel="probability (%)")
         axis.grid(False, axis="y")
@@ -137,6 +137,6 @@ def groups(
     if len(series) > 1:
         axis.legend(loc="upper center", ncols=len(series) + 1, bbox_to_anchor=(0.5, 1.14))
     else:
-        axis.text(len(values) - 0.45, 100 * chance, "chance", va="center", fontsize=12)
+        axis.text(len(values) - 0.5, 100 * chance, " chance", va="center", fontsize=12)
     axis.grid(False, axis="x")
     return figure

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from vlcourse.teach.checking import Exercise
-from vlcourse.teach.clip.exercises import capstone, gather, merges, model
+from vlcourse.teach.clip.exercises import (
+    capstone,
+    classifier,
+    gather,
+    itc,
+    merges,
+    patches,
+    pooling,
+)
 
 EXERCISES: tuple[Exercise, ...] = (
-    *model.EXERCISES,
+    *patches.EXERCISES,
+    *pooling.EXERCISES,
+    *itc.EXERCISES,
+    *classifier.EXERCISES,
     *merges.EXERCISES,
     *gather.EXERCISES,
     *capstone.EXERCISES,
