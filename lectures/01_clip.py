@@ -16,13 +16,13 @@
 # *Contrastive Language–Image Pre-training*: Radford et al. 2021,
 # "Learning Transferable Visual Models From Natural Language Supervision", arXiv 2103.00020.
 #
-# **75 minutes to read**: about 27 of reading and 48 of exercises · **2 minutes to run** on two CPU cores.
+# **75 minutes to read**: about 26 of reading and 49 of exercises · **2 minutes to run** on two CPU cores.
 # The folded sections called *More* at the end add two exercises and about 45 minutes, if you want them.
 #
 # A photo classifier knows the classes it was trained on and nothing else. CLIP learns from
 # pictures and the texts found beside them, and afterwards you can ask it about any class that you
 # can put into words. You will write its key pieces, train a small one, and find out where it
-# works and where it fails. Each headline claim of the paper is tested at our own scale.
+# works and where it fails.
 
 # %% [markdown]
 # ## Objectives
@@ -31,11 +31,11 @@
 #
 # 1. say why a sentence teaches more than a label, and why *matching* texts is cheaper than *writing* them;
 # 2. draw both towers, and write the patch embedding and the text feature;
-# 3. write the contrastive loss, and explain what the temperature and the batch size do to it;
-# 4. assemble a CLIP from your own functions, train it, and check it against the library's;
-# 5. build a classifier out of prompts, and measure it on classes it has never seen, next to a linear probe;
+# 3. write the contrastive loss, and explain temperature and batch size;
+# 4. assemble a CLIP from your own functions and train it;
+# 5. build a classifier out of prompts, and measure it on classes it has never seen;
 # 6. search pictures with words, and show what the model does *not* understand;
-# 7. estimate what the paper's training cost, from first principles.
+# 7. estimate what the paper's training cost.
 
 # %% [markdown]
 # ## Terms
@@ -43,18 +43,12 @@
 # | term | Chinese | meaning here |
 # |---|---|---|
 # | contrastive learning | 对比学习 | pull matching pairs together, push the others apart |
-# | positive, negative pair | 正样本对、负样本对 | image and text that belong together, or not |
-# | image tower, text tower | 图像编码器、文本编码器 | the two networks; they meet only in the loss |
 # | patch embedding | 图像块嵌入 | a square of pixels turned into one vector |
-# | class token | 分类标记 | the extra token whose state becomes the image's feature |
 # | end-of-text token, EOT | 文本结束标记 | the token whose state becomes the text's feature |
 # | joint embedding space | 联合嵌入空间 | where images and texts can be compared |
 # | cosine similarity | 余弦相似度 | the dot product of two vectors of length 1 |
 # | temperature | 温度系数 | how sharp the softmax over the similarities is |
 # | zero-shot transfer | 零样本迁移 | use on a task without any of its labelled examples |
-# | prompt template | 提示模板 | "a photo of a {}." |
-# | prompt ensemble | 提示集成 | the mean over several templates |
-# | linear probe | 线性探测 | a linear classifier on frozen features |
 # | distribution shift | 分布偏移 | test pictures of another kind than the training pictures |
 # | retrieval, recall@k | 检索、召回率@k | the share of queries whose own partner is among the first k |
 # | held-out composition | 留出的组合 | colour and shape both known, never seen together |
@@ -63,7 +57,6 @@
 # %%
 import math
 from collections import Counter
-from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -73,7 +66,7 @@ from torch.nn import functional as F
 from vlcourse import losses, paths, tokenizers, weights, zoo
 from vlcourse.data import sources, world
 from vlcourse.data.collate.pictures import normalise
-from vlcourse.engine import TrainConfig, fit
+from vlcourse.engine import TrainConfig
 from vlcourse.engine.recompute import blocks, recompute_blocks
 from vlcourse.evals import clip as clip_evals
 from vlcourse.evals import metrics, probe
@@ -82,7 +75,7 @@ from vlcourse.models.resnet import AttentionPool, Bottleneck, ResNet, ResNetConf
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
 from vlcourse.recipes import RECIPES
 from vlcourse.recipes.clip import PAPER_RUNS
-from vlcourse.teach import claims, is_quick, quick, show
+from vlcourse.teach import capstone, claims, quick, show
 from vlcourse.teach.clip import figures, figures_towers, plots, plots_use
 from vlcourse.teach.exercise import answer, exercise
 from vlcourse.tokenizers import byte_bpe, clip_merges
@@ -93,6 +86,7 @@ show.style()
 patch_embedding = answer("clip.patch_embedding")
 eot_pooling = answer("clip.eot_pooling")
 itc_loss = answer("clip.itc_loss")
+clip_loss = answer("clip.model")
 zero_shot_classifier = answer("clip.zero_shot_classifier")
 bpe_merge = answer("clip.bpe_merge")
 gather_rows = answer("clip.gather_bug")
@@ -138,7 +132,7 @@ def percent(hits):
 # $$\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\Bigl(\frac{Q K^\top}{\sqrt d}\Bigr)\, V .$$
 #
 # $QK^\top$ is $L \times L$: row $i$ says how well each key suits query $i$. The softmax makes each row a set of weights, and the output is the weighted mean of
-# the values. *Multi-head* attention does this several times in parallel on slices of the vectors. A **causal mask** forbids looking ahead:
+# the values. *Multi-head* attention does this in parallel on slices of the vectors. A **causal mask** forbids looking ahead:
 # the scores of later tokens become $-\infty$, and their weights 0.
 #
 # > **Predict first.** Four tokens, and in this example query = key. Which token will "circle" look at most? What does "a" see under the causal mask?
@@ -154,17 +148,14 @@ for mask_name, masked in (("free", scores), ("causal", scores.masked_fill(ahead,
         print(f"{mask_name:6}  {word:6} looks at  {'  '.join(f'{w:.2f}' for w in attention_row)}")
 
 # %% [markdown]
-# **LayerNorm** takes one token's vector, subtracts its mean, divides by its standard deviation, and then scales and shifts with learned numbers. It keeps
-# the sizes in check. A **Transformer block** is $x \leftarrow x + \operatorname{Attention}(\operatorname{LN}(x))$ and then
+# **LayerNorm** takes one token's vector, subtracts its mean, divides by its standard deviation, and then scales and shifts with learned numbers. A **Transformer block** is $x \leftarrow x + \operatorname{Attention}(\operatorname{LN}(x))$ and then
 # $x \leftarrow x + \operatorname{MLP}(\operatorname{LN}(x))$, where the MLP (two linear maps with a non-linearity between them) works on each token alone.
-# Both towers of CLIP are stacks of such blocks.
-#
-# Further reading: Vaswani et al. 2017, "Attention Is All You Need"; Dosovitskiy et al. 2021 for the Vision Transformer.
+# Both towers of CLIP are stacks of such blocks. (Further reading: Vaswani et al. 2017, "Attention Is All You Need".)
 
 # %% [markdown]
 # ## 1 · Why language as supervision
 #
-# Here is one picture of our toy world, first with a class label and then with a sentence.
+# One picture of our toy world, with a class label and with a sentence:
 
 # %%
 picture, first_object = scene.render(192), scene.objects[0]
@@ -172,11 +163,9 @@ label = f"{first_object.colour} {first_object.shape}"
 figures.supervision(picture, label, scene.captions()[0])
 
 # %% [markdown]
-# A **label** is one number out of a list that somebody fixed in advance. The second object, the
+# A **label** is one number out of a list fixed in advance. The second object, the
 # sizes and the positions are lost; a new class needs a new list and a new training run; and each label
-# costs somebody's time. A **sentence** can mention anything, it names classes that no list contains,
-# and on the web it already stands beside the picture.
-#
+# costs somebody's time. A **sentence** can mention anything, and on the web it already stands beside the picture.
 # One picture has many true sentences, and each teaches something different:
 
 # %%
@@ -192,27 +181,24 @@ figures.datasets()
 
 # %% [markdown]
 # In 2021 there was a gap. Captions written on purpose (MS-COCO, Visual Genome) are good but few.
-# YFCC100M is large, but its metadata is thin: if you keep only pictures with a title or description in English,
-# 15 of 100 million remain, about as many as in the full ImageNet (14 million).
-#
-# CLIP's authors therefore collected **WIT** ("WebImageText", not the Wikipedia data set of the same name):
-# 400 million pairs whose text contains one of **500,000 queries**, with **at most 20,000 pairs per query**. The limit
-# stops frequent words from filling the set.
+# YFCC100M is large, but only 15 of its 100 million pictures have a title or description in English.
+# CLIP's authors therefore collected **WIT** ("WebImageText"):
+# 400 million pairs whose text contains one of **500,000 queries**, with **at most 20,000 pairs per query**, so that
+# frequent words do not fill the set.
 #
 # ### Why match captions instead of writing them?
 #
-# > **Predict first.** Three models see the same pairs. One writes the caption word by word, one predicts which words occur in it, one only picks the right
-# > caption out of a batch. How many times fewer images does the third need than the first? Twice? Ten times?
+# > **Predict first.** One model writes the caption word by word, another only picks the right
+# > caption out of a batch. How many times fewer images does the second need? Twice? Ten times?
 
 # %%
 figures.efficiency()
 
 # %% [markdown]
-# The first idea was to *predict* the caption, as VirTex does. It learns slowly, because
-# it must guess the exact words: of all the true sentences about a picture, which one did this
+# *Predicting* the caption is slow, because the model must guess the exact words: of all the true sentences about a picture, which one did this
 # person happen to write? The authors counted the images needed to reach the same zero-shot ImageNet accuracy (figure 2):
 #
-# - a Transformer that writes the caption needs **3×** as many as a predictor of the *bag of words* (the set of words, in no order);
+# - a Transformer that writes the caption needs **3×** as many as a predictor of the *bag of words* (which words, in no order);
 # - the bag of words needs **4×** as many as the *contrastive* objective, which only asks
 #   **which of these texts belongs to this picture?**
 #
@@ -220,9 +206,9 @@ figures.efficiency()
 
 # %% [markdown]
 # <!-- CLAIM clip.efficiency -->
-# Our own experiment has the same three arms: one image tower (the toy ResNet) under three heads, the same scenes and steps,
-# and captions as on the web: many ways to say the same thing, and every fifth picture with a wrong caption. As in the paper's figure,
-# the contrastive arm reads its texts as a bag of words too, so that only the objective changes. Each arm has the
+# Our own experiment has the same three arms: one image tower under three heads, the same scenes and steps,
+# and captions as on the web: many ways to say the same thing, and every fifth picture with a wrong caption. As in the paper,
+# the contrastive arm reads its texts as a bag of words too, so only the objective changes. Each arm has the
 # learning rate that suits it best, found with another seed.
 
 # %%
@@ -230,35 +216,16 @@ claims.stored("clip.efficiency")
 
 # %% [markdown]
 # <!-- CLAIM clip.efficiency -->
-# The row is computed from the stored measurement: how many times fewer images, with an interval over the seeds. Read it with care.
-# In our world a small vocabulary describes everything there is, so guessing the words is easier than on the web, and the contrastive arm
+# How many times fewer images, with an interval over the seeds. Read it with care: in our world a small vocabulary describes everything there is, so guessing the words is easier than on the web, and the contrastive arm
 # has less to gain from not having to write.
 
 # %% [markdown]
-# ### What is new compared with SimCLR and MoCo?
-#
-# Both learn from pictures alone, with the same kind of loss.
-
-# %%
-crops = picture[:, :144, :144], picture[:, 40:184, 20:164]  # two views of one picture
-figures.positives(*crops, picture, scene.captions()[0])
-
-# %% [markdown]
-# | | SimCLR | MoCo | CLIP |
-# |---|---|---|---|
-# | a positive pair | two augmented views of one image | the same | an image and its text |
-# | negatives from | the batch | a queue of older keys | the batch |
-# | encoders | one, used twice | one, and its moving average | two different ones |
-# | augmentation | strong: it *defines* what is the same | strong | a random square crop |
-# | head | non-linear | linear (v1), non-linear (v2) | linear, no bias |
-# | temperature | fixed | fixed | learned |
-# | a classifier | needs labels | needs labels | can be written in words |
+# (*More · SimCLR and MoCo* compares CLIP with contrast between pictures alone.)
 #
 # ### The toy world
 #
 # 8 colours × 6 shapes make 48 classes. Eight compositions (framed) **never** occur in training,
-# in no picture and in no text, although their colour and their shape do, each in other company.
-# That is our test of zero-shot transfer.
+# in no picture and in no text, although their colour and their shape do. They test zero-shot transfer.
 
 # %%
 table = [(colour, shape) for shape in world.SHAPES for colour in world.COLOURS]
@@ -273,14 +240,14 @@ figures.compositions(drawings, table_names, out_names, columns=8)
 figures.towers()
 
 # %% [markdown]
-# Two networks, and neither looks at the other's input. For $n$ images the image tower gives features $I_f$, one row of $d_i$ numbers per image; for
-# their $n$ texts the text tower gives $T_f$, rows of $d_t$ numbers. One matrix each, without bias, takes them
-# into the joint space of $d_e$ dimensions: $W_i$ is $d_i \times d_e$, $W_t$ is $d_t \times d_e$. Every row is then divided by its length:
+# Neither network looks at the other's input. For $n$ images the image tower gives features $I_f$, one row of $d_i$ numbers each; for
+# their $n$ texts the text tower gives $T_f$, rows of $d_t$ numbers. The matrices $W_i$ ($d_i \times d_e$) and $W_t$ ($d_t \times d_e$), without bias, take both
+# into the joint space of $d_e$ dimensions. Every row is then divided by its length:
 #
 # $$I_e = \frac{I_f W_i}{\lVert I_f W_i\rVert}, \qquad T_e = \frac{T_f W_t}{\lVert T_f W_t\rVert},
 # \qquad \text{logits} = e^{t}\, I_e T_e^\top .$$
 #
-# $I_e T_e^\top$ holds the cosine of every image with every text, $n \times n$ of them; $t$ is one learned number (section 4).
+# $I_e T_e^\top$ holds the $n \times n$ cosines of every image with every text; $t$ is one learned number (section 4).
 #
 # ### Image tower: a picture as a sequence
 #
@@ -292,10 +259,10 @@ figures.patches(small, patch=4)
 
 # %% [markdown]
 # Flatten each patch of $P \times P$ pixels to a vector $x_p$ of $3 P^2$ numbers and multiply it by one matrix
-# $E$ of shape $D \times 3P^2$, where $D$ is the width of the tower: $E\,x_p$ is a token. CLIP's $E$ has no bias. This is the same as a
-# convolution whose stride equals its kernel size, and the weights are stored that way: `(D, 3, P, P)`.
+# $E$ of shape $D \times 3P^2$, where $D$ is the width of the tower: $E\,x_p$ is a token. CLIP's $E$ has no bias. This is a
+# convolution whose stride equals its kernel size, and its weight is stored that way: `(D, 3, P, P)`.
 #
-# **Exercise 1 of 5 · An image as a sequence of patches** (10 minutes, difficulty 2 of 3). Do not call a convolution: cut and multiply.
+# **Exercise 1 of 5 · An image as a sequence of patches** (10 minutes, difficulty 2 of 3).
 
 
 # %%
@@ -333,21 +300,19 @@ show.source(ViT.forward)
 # %% [markdown]
 # ### The other image tower: a modified ResNet
 #
-# Five of the paper's nine models, and the small ones of this lecture, see with convolutions: convolutions are
-# built to find the same shape anywhere in the picture, while a ViT must learn that from examples. Green marks what CLIP changes in ResNet-50.
+# Five of the paper's nine models, and our `clip-toy`, see with convolutions, which find the same shape anywhere by construction; a ViT must learn that from
+# examples. Green marks what CLIP changes in ResNet-50.
 
 # %%
 figures_towers.resnet()
 
 # %% [markdown]
-# 1. **Stem.** Three 3×3 convolutions instead of one 7×7.
-# 2. **Strides.** Where the picture is halved, an average pool does it, never the stride of a convolution (*More · Average before you stride* measures why).
-# 3. **Pooling.** Attention replaces the mean over positions: the mean asks, every position answers (*More · Attention pooling*). Its output matrix
-#    leads straight into the joint space, so here it takes the place of $W_i$.
+# Three 3×3 convolutions replace the first 7×7. Average pools halve the picture, never a stride (*More · Average before you stride*). And
+# attention replaces the mean over positions: the mean asks, every position answers (*More · Attention pooling*).
 #
 # ### Text tower: the last token has read everything
 #
-# The text is lower-cased, cut into tokens by byte-pair encoding (frequent words are one token, rare ones several pieces; *More · Byte-pair encoding* builds it), and framed
+# The text is lower-cased, cut into tokens (frequent words are one token, rare ones several pieces: *More · Byte-pair encoding*), and framed
 # by a start and an end token.
 
 # %%
@@ -361,14 +326,13 @@ print("end of text has the largest id:", int(ids.max()) == tokenizer.end == ids.
 figures.causal(words)
 
 # %% [markdown]
-# The text tower is a Transformer with a **causal mask**: each row of the figure is a token, and it sees itself and what stands
-# before it. (The authors kept the mask so that a language model's weights, or a language
-# modelling loss, could be added later.) Only one position has read the whole text:
-# the **end of text**, EOT. Its state, after a LayerNorm, is $T_f$. The first token is useless here: it has read nothing.
+# The text tower has a **causal mask**: each row of the figure is a token, and it sees itself and what stands
+# before it. Only one position has read the whole text:
+# the **end of text**, EOT. Its state, after a LayerNorm, is $T_f$. The first token has read nothing.
 #
-# Texts differ in length, so the EOT stands somewhere else in each row. It is easy to find: its id is the largest.
+# Texts differ in length, so the EOT stands somewhere else in each row. Its id is the largest.
 #
-# **Exercise 2 of 5 · A text's feature** (5 minutes, difficulty 1 of 3).
+# **Exercise 2 of 5 · A text's feature** (6 minutes, difficulty 1 of 3).
 
 
 # %%
@@ -383,8 +347,8 @@ def eot_pooling(states, tokens):
 
 
 # %% [markdown]
-# > **Predict first.** Two different texts go through an untrained tower. Does more padding after the end change the feature? Does the *first* token's state
-# > differ between the two texts? Does the state at the end?
+# > **Predict first.** Two texts go through an untrained tower. Does more padding after the end change the feature? Does the *first* token's state
+# > differ between the texts?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -403,14 +367,14 @@ print("end of text differs between texts:", not torch.allclose(feature[0], featu
 # %% [markdown]
 # ### Together
 #
-# The model holds the two towers, the two projections and the number $t$. `forward` is the paper's figure 3:
+# `forward` is the paper's figure 3:
 
 # %%
 show.source(CLIP.forward)
 
 # %% [markdown]
-# The nine published models differ only in numbers: their towers have 102 to 623 million parameters together. The text tower is 12 layers deep in all of
-# them, and only its width grows, because the authors found CLIP "less sensitive to the capacity of the text encoder" (*More · Nine sizes*).
+# The nine published models have 102 to 623 million parameters. In all of them the text tower is 12 layers deep, and only its width
+# grows: the authors found CLIP "less sensitive to the capacity of the text encoder" (*More · Nine sizes*).
 #
 # ## 3 · The loss: who belongs to whom?
 #
@@ -446,7 +410,7 @@ plots.before_after(before, after, six_images, six_texts)
 # In words, after the paper's pseudo-code: normalise; take all cosines times $e^t$; the right answers are `0, 1, …, n-1`; average the cross-entropy over the
 # rows and the cross-entropy over the columns.
 #
-# **Exercise 3 of 5 · The contrastive loss** (10 minutes, difficulty 2 of 3). `scale` is $e^t$.
+# **Exercise 3 of 5 · The contrastive loss** (12 minutes, difficulty 2 of 3). `scale` is $e^t$.
 
 
 # %%
@@ -463,7 +427,7 @@ def itc_loss(image, text, scale):
 
 
 # %% [markdown]
-# > **Predict first.** 64 pairs, scale 100. What is the loss of a perfect model? Of one that finds everything equally alike? Of one that is sure and always wrong?
+# > **Predict first.** 64 pairs, scale 100. What is the loss of a perfect model? Of one that finds everything equally alike? Of one always sure and wrong?
 
 # %%
 torch.manual_seed(0)
@@ -478,8 +442,7 @@ for case, loss in cases.items():
 assert abs(cases["all images alike, all texts alike"].item() - math.log(64)) < 1e-3
 
 # %% [markdown]
-# 0 for a perfect model, $\log n$ for one that cannot tell anything apart, and here $e^t = 100$ for one
-# that is sure and wrong (at worst $2e^t$, when the right pair points in opposite directions). The library's loss is the same, plus the exchange between GPUs:
+# 0, $\log n$, and here $e^t = 100$ (at worst $2e^t$, if the right pair points in opposite directions). The library's loss is the same, plus the exchange between GPUs:
 
 # %%
 show.source(losses.itc)
@@ -504,11 +467,10 @@ plots.temperature(similarity, learned=trained.scale().item())
 
 # %% [markdown]
 # - *Scale too small*: all negatives push alike, easy ones included, and the loss cannot fall.
-# - *Scale too large*: one negative gets all the push, whether it is hard or merely mislabelled, and a few pairs rule the loss.
-# - The best value depends on how good the embeddings are at the time, so any fixed value is wrong for most
-#   of the training. CLIP **learns** $t$ along with the weights. It starts at $\log(1/0.07)$, a
-#   scale of 14.3, and the scale is **clipped at 100**, which the authors found necessary for stable training. $t$ gets no weight decay: the
-#   paper exempts "gains or biases" (section 2.5), and open_clip's training code, the best-known reimplementation, exempts $t$ by name.
+# - *Scale too large*: one negative gets all the push, even if it is merely mislabelled, and a few pairs rule the loss.
+# - The best value changes as the embeddings improve, so CLIP **learns** $t$ along with the weights. It starts at $\log(1/0.07)$, a
+#   scale of 14.3, and the scale is **clipped at 100**, which the authors found necessary for stability. $t$ gets no weight decay: the
+#   paper exempts "gains or biases" (section 2.5), and the training code of open_clip, a reimplementation, exempts $t$ by name.
 
 # %%
 show.source(CLIP.scale)
@@ -546,15 +508,13 @@ plots.batch_size(guessing, recalls)
 
 # %% [markdown]
 # Left: the untrained model pays about $\log n$, plus a little, because its opinions are random but not equal. Right: one and
-# the same model looks excellent among 2 candidates and much weaker among 1,024. Two consequences:
-#
-# - **A loss means nothing without its batch size**, nor does a recall without its number of candidates.
-# - A small batch soon has nothing left to teach: its few negatives differ from the right text in everything. The paper's batch of 32,768
-#   contains pairs that differ in a single detail, and the model must learn that detail.
+# the same model looks excellent among 2 candidates and much weaker among 1,024. So **a loss means nothing without its batch size**, nor a recall without its number of candidates.
+# And a small batch soon has nothing left to teach: its few negatives differ from the right text in everything. The paper's batch of 32,768
+# contains pairs that differ in a single detail, and the model must learn that detail.
 #
 # ### Accumulation is not a bigger batch
 #
-# When a batch does not fit into memory, the usual trick is to split it and add up the gradients. For a
+# When a batch does not fit into memory, you would split it and add up the gradients. For a
 # classifier that is exactly the same. Here it is not, because the loss of a pair depends on the other pairs:
 
 # %%
@@ -585,41 +545,68 @@ assert whole[0] > split[0] and angle < 0.999
 # %% [markdown]
 # ## 6 · Your own CLIP
 #
-# A small CLIP from nothing, on scenes that are drawn while it reads them. Same model class, same loss and same
-# engine as at the paper's size; only the recipe's numbers differ.
+# You have written the pieces. Now assemble figure 3, with a ViT for the pictures. Your model
+# then learns next to the library's, from the same initial weights and on the same batches.
+#
+# | image tower: `model.image` | text tower: `model.text` | `model` |
+# |---|---|---|
+# | `patch.weight` (D, 3, P, P) | `token(tokens)` (B, L, D) | `image_projection(x)` |
+# | `class_token` (D,) | `positions` (context, D) | `text_projection(y)` |
+# | `positions` (1 + patches, D) | `blocks`: `block(y, causal=True)` | `scale()`: $e^t$, at most 100 |
+# | `norm_pre`, `blocks`, `norm_post` | `norm_final` | |
+#
+# **Exercise 4 of 5 · Your own CLIP** (15 minutes, difficulty 2 of 3). Put the class token in front of the patches, add the
+# positions, then `norm_pre` and the blocks; the class token's state goes through `norm_post`. In the text tower,
+# `norm_final` comes before `eot_pooling`. About 14 lines.
+
 
 # %%
-live = RECIPES["clip-live"]
-live_config = replace(live.train, steps=quick(live.train.steps, 8))
-torch.manual_seed(live.train.seed)
-result = fit(
-    live.build_model(),
-    live.build_data("train"),
-    live.collate(train=True),
-    live_config,
-    live.run,
-    evaluate=live.evaluator(),
-)
+# NBVAL_CHECK_OUTPUT
+@exercise("clip.model")
+def clip_loss(model, pixels, tokens):
+    """A CLIP with a ViT tower, (B, 3, S, S) pixels, (B, L) tokens → the loss, a scalar."""
+    ### BEGIN SOLUTION
+    image, text = model.image, model.text
+    x = patch_embedding(pixels, image.patch.weight)  # (B, patches, D)
+    x = torch.cat([image.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + patches, D)
+    x = image.norm_pre(x + image.positions)
+    for block in image.blocks:
+        x = block(x)
+    image_feature = model.image_projection(image.norm_post(x[:, 0]))  # (B, embed)
+    y = text.token(tokens) + text.positions[: tokens.shape[1]]  # (B, L, D)
+    for block in text.blocks:
+        y = block(y, causal=True)
+    text_feature = model.text_projection(eot_pooling(text.norm_final(y), tokens))  # (B, embed)
+    return itc_loss(image_feature, text_feature, model.scale())
+    ### END SOLUTION
 
-# %%
-batch_size = live.train.batch_size
-show.curve(result.history, ["loss"], chance=math.log(batch_size), title=f"chance: log {batch_size}")
 
 # %% [markdown]
-# Its accuracy among 48 classes, by prompts alone. No label was used in training: the words of the captions did it.
+# > **Predict first.** Where does the loss start, for batches of 64? How far apart will the two curves be at the end?
 
 # %%
-print(f"{result.step} steps of {batch_size} pairs in {result.seconds:.0f} s")
-print(f"seen compositions:     {result.metrics['seen']:.1%} of the pictures right")
-print(f"held-out compositions: {result.metrics['heldout']:.1%}   (chance {1 / 48:.1%})")
-print(f"exp(t): from {1 / 0.07:.1f} to {result.model.scale().item():.1f}")
-if not is_quick():
-    assert result.metrics["seen"] >= 0.60, "the live run should name 60 % of the seen compositions"
+run = capstone.train("clip-capstone", clip_loss, steps=quick(None, 8))
+print(run)
+
+# %%
+capstone.curves(run)
 
 # %% [markdown]
+# The loss starts near $\log 64 = 4.16$: guessing. If your code does the same operations in the same order as the library,
+# the curves agree bit for bit. In another order they drift apart, because each step amplifies rounding errors of
+# $10^{-7}$; neither is better. What has *your* model learned?
+
+# %%
+yours_learned = RECIPES["clip-capstone"].evaluator()(run.model)
+print(f"{yours_learned['seen']:.0%} of new pictures named right, among 48 classes (chance 2%)")
+capstone.keep(run)
+
+# %% [markdown]
+# It is kept as `clip-yours`, and later lectures can build on it.
+#
 # ### What loss is reasonable?
 #
-# From here on we use `clip-toy`: a ResNet tower, more steps, trained beforehand and shipped with the course. This is its training log.
+# From here on we use `clip-toy`, with a ResNet tower, trained for longer and shipped with the course. Its training log:
 #
 # > **Predict first.** Where does the curve start? Colours are easy to see and shapes are not: will that show?
 
@@ -631,19 +618,19 @@ plots.training_log(zoo.log("clip-toy"), chance=math.log(toy_batch))
 
 # %% [markdown]
 # A loss is reasonable only relative to $\log n$: a healthy run leaves it within the first hundred steps, and a run that stays there usually has too high a learning rate,
-# or pairs that do not match. How low it ends depends on how many captions of a batch fit several pictures, so compare runs by accuracy, and
-# losses only at the same batch size and data.
+# or pairs that do not match. How low it ends depends on how many captions of a batch fit several pictures, so
+# compare losses only at the same batch size and data.
 #
 # ## 7 · Classify with words
 #
-# A classifier is a matrix with one weight vector per class. CLIP can *compute* that matrix: write
-# each class as a text and put it through the text tower. With $K$ templates, the weight $w_c$ of class $c$ is the direction that they agree on. With
+# A classifier is a matrix with one weight vector per class, and CLIP can *compute* it: put each class, written as text, through the
+# text tower. With $K$ templates such as "a photo of a {}.", the weight $w_c$ of class $c$ is the direction they agree on. With
 # $T_e(\cdot)$ the unit embedding of a text, $I_e$ that of an image, and $\operatorname{norm}(v) = v / \lVert v \rVert$,
 #
 # $$w_c = \operatorname{norm}\Bigl(\frac1K\sum_{k=1}^{K} T_e(\text{template}_k(c))\Bigr), \qquad
 # P(c \mid \text{image}) = \operatorname{softmax}_c\bigl(e^{t}\, I_e \cdot w_c\bigr)$$
 #
-# **Exercise 5 of 5 · A classifier written in words** (8 minutes, difficulty 1 of 3).
+# **Exercise 5 of 5 · A classifier written in words** (6 minutes, difficulty 1 of 3).
 
 
 # %%
@@ -678,10 +665,9 @@ shown = [int((new_labels == c).nonzero()[0]) for c in new_labels.unique()[:3]]
 plots_use.best_classes(new_images[shown], probability[shown], new_labels[shown])
 
 # %% [markdown]
-# Now measured, with 95 % bootstrap intervals over the test pictures, for three ways to write the
-# prompts.
+# Now measured, with 95 % bootstrap intervals over the test pictures:
 #
-# > **Predict first.** Chance is 2 %. How much worse will the held-out compositions be than the seen ones? Does a bare "red circle" do worse than a sentence?
+# > **Predict first.** How much worse will the held-out compositions be than the seen ones? Does a bare "red circle" do worse than a sentence?
 
 # %%
 ways = {
@@ -708,15 +694,13 @@ assert low > 10 / 48, "far above chance on compositions that were never seen"
 row = claims.claim("clip.zero_shot", accuracy, low, high, bootstrap=2000)
 
 # %% [markdown]
-# Look at the intervals before you rank the three ways: where they overlap widely, this test cannot tell them apart.
-#
-# Why does it work? The words *red* and *triangle* each occur in training, the text tower combines
-# them as it has combined other words, and the image tower has learned to put colour and shape into the same
+# Look at the intervals before you rank the three ways. Why does it work at all? *Red* and *triangle* each occur in training, the text tower combines
+# them as it has combined other words, and the image tower puts colour and shape into the same
 # directions. *More · Which errors, and where* takes the mistakes apart.
 #
-# On ImageNet the paper reports 76.2 % zero-shot for its best model, as good as the original ResNet-50, which
-# was trained on 1.28 million labelled pictures. "A photo of a {}." instead of the bare word brings about 1.3 points; 80 templates and their ensemble
-# about 5 points together. Why can a bare word hurt? Web texts are rarely a single word, and one word can mean
+# On ImageNet the paper's best model reaches 76.2 % zero-shot, as good as the original ResNet-50, trained
+# on 1.28 million labelled pictures. "A photo of a {}." instead of the bare word brings about 1.3 points; 80 templates and their ensemble
+# about 5 points together. Web texts are rarely a single word, and one word can mean
 # many things: a *crane* is a bird and a machine.
 
 # %% [markdown]
@@ -735,9 +719,8 @@ claims.stored("clip.prompts")
 # %% [markdown]
 # ## 8 · A few labels: the linear probe
 #
-# Prompts are one use of the features. The paper's other question is older: freeze the image tower, and fit one linear classifier
+# A **linear probe** freezes the image tower and fits one linear classifier
 # (logistic regression) on labelled pictures. It tells how well the features *separate* the classes, whether or not words find them.
-# The features are taken before the projection; the ResNet has no separate one, so there it is the pooling's output.
 #
 # > **Predict first.** The eight held-out compositions, among all 48 classes. How many labels per class are the prompts worth: one, four, sixteen?
 
@@ -769,14 +752,14 @@ assert fitted.accuracy > 0.9
 claims.stored("clip.linear_probe")
 
 # %% [markdown]
-# Mind what is compared. The probe's features come from hundreds of thousands of captioned scenes of the same world; the third arm has
+# The probe's features come from hundreds of thousands of captioned scenes; the third arm has
 # only its labels. The claim is that such features save labels, not that a probe is the better way to train.
 #
 # ## 9 · Under shift
 #
 # A classifier learns whatever separates its classes in the training pictures, the background included. The paper found that zero-shot models
 # lose far less on other kinds of pictures (sketches, renditions, odd poses) than models trained on ImageNet that are equally accurate there.
-# Two reasons are tangled up in this: the web's variety, and the fact that nothing was fitted to one data set.
+# This has two possible reasons: the web's variety, and that nothing was fitted to one data set.
 
 # %% [markdown]
 # <!-- CLAIM clip.robust -->
@@ -823,7 +806,7 @@ print(f"chance: recall@1 {1 / 256:.1%}")
 # %% [markdown]
 # ## 11 · Where it fails
 #
-# Retrieval among random candidates is kind, because the others usually differ in some word. A **foil** is not kind. It is
+# Random candidates make retrieval easy, because they usually differ in some word. A **foil** is
 # the true caption with one change that makes it false:
 
 # %%
@@ -867,11 +850,10 @@ for kind in world.FOILS:
 plots_use.groups(foil_results, chance=0.5, ylabel="true caption preferred (%)")
 
 # %% [markdown]
-# Compare the bars by what the change destroys. A *replaced attribute* changes the **set of words**, which even
+# A *replaced attribute* changes the **set of words**, which even
 # a bag of words notices. A *swapped* relation or attribute keeps nearly all the words and changes **who has what**
 # or **who stands where**. The objective hardly rewards knowing that: in a random batch, two captions rarely consist
-# of the same words in another order, so word order is seldom needed to find the right one. In our tiny
-# vocabulary it happens more often than on the web, and the swaps are still harder. (The *count* says nothing about counting: with two named objects
+# of the same words in another order. (The *count* says nothing about counting: with two named objects
 # the foil always says "three", so a word alone decides. The claim leaves it out.)
 
 # %%
@@ -881,16 +863,15 @@ claims.stored("clip.limits")
 # Large models show the same weakness (Yuksekgonul et al. 2023, "When and why
 # vision-language models behave like bags-of-words"). One remedy is harder negatives; BLIP, the next lecture (to come), mines them.
 #
-# The paper lists its own limits: fine-grained classes (models of cars, species of flowers) and counting are weak; on data unlike
-# anything on the web even handwritten digits are (88 % on MNIST); and CLIP **cannot write**: it only chooses
-# among texts that somebody offers.
+# The paper adds: fine-grained classes (models of cars, species of flowers) and counting are weak; so are handwritten digits,
+# which the web's photos do not resemble (88 % on MNIST); and CLIP **cannot write**: it only chooses among texts that somebody offers.
 
 # %% [markdown]
 # ## 12 · Real photos
 #
-# The same code on CIFAR-10: photos of 32×32 pixels, 10 classes, captions made with the recipe's templates.
-# All ten classes occur in this training, so what follows is **classification by prompts, not
-# zero-shot transfer**. It shows that the machinery works on photos, no more.
+# The same code on CIFAR-10: photos of 32×32 pixels, 10 classes, captions from templates.
+# All ten classes occur in training, so this is **classification by prompts, not
+# zero-shot transfer**: it only shows that the machinery works on photos.
 
 # %%
 cifar, photos = RECIPES["clip-cifar"], None
@@ -909,25 +890,24 @@ if photos is not None:
     assert metrics.bootstrap_interval(photo_hits)[0] > 0.2, "at least twice chance"
 
 # %% [markdown]
-# Now true zero-shot transfer: the same recipe once more, without any photo or caption of two classes, which are then among the ten answers.
+# Now true zero-shot transfer: the same recipe, without any photo or caption of two of the ten classes.
 #
-# > **Predict first.** The model has never read the words *truck* and *horse*. Will it find them?
+# > **Predict first.** The model has never read the words *cat* and *truck*. Will it find them?
 
 # %%
 claims.stored("clip.real")
 
 # %% [markdown]
-# The *name* of a left-out class was never in a caption, so to the text tower it is a
+# To the text tower, the name of a left-out class is a
 # token fresh from initialisation: nothing says what it means. The toy world's held-out pairs were made of known words; here
-# there are ten nouns, and no sentence that relates two of them. Zero-shot transfer needs a language that was learned elsewhere, and that is
-# what 400 million texts are for. (*More · Photos, class by class* has the details and the training log.)
+# there are ten nouns, and no sentence that relates two of them. Zero-shot transfer needs a language learned elsewhere, and that is
+# what 400 million texts are for. (*More · Photos, class by class* has the training log.)
 #
 # ## 13 · What others built on it
 #
-# **The text tower steers image generators.** The authors of Stable Diffusion 1 (2022) say that it uses "a frozen CLIP ViT-L/14 text encoder", like Imagen, whose
-# text encoder is frozen too; with 123 million parameters beside the 860 million of the U-Net, the whole is "relatively lightweight" and runs on a GPU with 10 GB.
-# **The image tower became the eye of language models**: BLIP-2, LLaVA and many others read its patch states. *More · Stable Diffusion and other heirs*
-# shows where the text enters, and asks why it was CLIP.
+# **The text tower steers image generators.** The authors of Stable Diffusion 1 (2022) report a "frozen CLIP ViT-L/14 text encoder", similar to Imagen's; with 123 million
+# parameters beside the U-Net's 860 million, the model is "relatively lightweight" and runs on a GPU with 10 GB.
+# **The image tower became the eye of language models**: BLIP-2, LLaVA and many others read its patch states (*More · Stable Diffusion and other heirs*).
 #
 # ## Claims
 #
@@ -943,14 +923,13 @@ for ledger_row in claims.ledger_rows(CLAIMS):
     print(ledger_row)
 
 # %% [markdown]
-# A verdict *does not show here* is a result too: it names a condition that the paper's setting has and ours lacks.
-# A verdict *holds* says that the effect shows at toy scale, no more. 48 drawn classes are not ImageNet, and our held-out
-# compositions share their parts with the training set, as the paper's unseen data sets share words and sights with the web.
+# *Does not show here* is a result too: it names a condition that the paper's setting has and ours lacks.
+# *Holds* says that the effect shows at toy scale, no more: 48 drawn classes are not ImageNet.
 
 # %% [markdown]
 # ## Scale it up
 #
-# The same engine trains the paper's sizes. Its nine runs are recipes next to the toy ones, with the numbers of the paper's tables 18 to 20:
+# The same engine trains the paper's nine models; their recipes have the numbers of its tables 18 to 20:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -972,11 +951,9 @@ for run_name in (run[0] for run in PAPER_RUNS):
 # torchrun --nnodes 32 --nproc-per-node 8 -m vlcourse train clip-vit-l14-336 data.source=FOLDER
 # ```
 #
-# (Add torchrun's `--rdzv-endpoint`, where the machines meet.) The second line is the last epoch at 336 px, which starts from the first run's weights. By default
-# the ranks use **DDP** (distributed data parallel): each holds the whole model, works on its own part of the batch, and the gradients are averaged. **FSDP** (fully sharded) also splits
-# weights and optimiser state among the ranks, for models that do not fit on one. WIT was never published: `FOLDER` holds your own pairs. On one GPU, use
-# `run.parallel=none`, a `train.batch_size` that fits, and a learning rate to match. These recipes use CLIP's own tokenizer, so
-# the file with its merges must be on the machine.
+# The second line is the last epoch, at 336 px. **DDP** (distributed data parallel, the default): each rank holds the whole model and works on its part of the batch, and
+# the gradients are averaged. **FSDP** (fully sharded) also splits weights and optimiser state among the ranks, for models too large for one. WIT was never published:
+# `FOLDER` holds your own pairs. On one GPU, use `run.parallel=none`, a `train.batch_size` that fits, and a learning rate to match.
 #
 # ### What does ViT-L/14 cost?
 #
@@ -1006,60 +983,38 @@ print(f"H100 at 989 TFLOP/s (bf16) and an MFU of 40 %: {h100_hours:,.0f} GPU-hou
 assert 0.18 < mfu < 0.22
 
 # %% [markdown]
-# **MFU**, model FLOPs utilisation, is the share of the hardware's peak that goes into the model's own
-# arithmetic. 20 % was normal then: GPT-3, also trained on V100s, reached 21.3 % (Chowdhery et al. 2022, "PaLM", table 3). Gradient checkpointing, which the paper used, repeats each
-# forward pass, so the hardware did about a third more than we count. (*More · Memory and precision* explains it, and adds up the memory.)
-#
-# | | the paper | toy |
-# |---|---|---|
-# | pairs | 400 M, 32 epochs | drawn on demand |
-# | batch | 32,768 | 128 |
-# | optimiser | Adam, decoupled weight decay 0.2, β₂ 0.98 (ViT), ε 1e-6 | the same kind |
-# | learning rate | 4e-4 for ViT-L/14, 2,000 warm-up steps, cosine | see the recipe |
-# | context | 77 tokens | 64 |
-# | hardware | ViT-L/14: 256 V100s, 12 days; RN50x64: 592 V100s, 18 days | two cores |
-# | last step | one more epoch at 336 px (FixRes) | none |
+# **MFU**, model FLOPs utilisation, is the share of the hardware's peak that goes into the model's
+# arithmetic. 20 % was normal then: GPT-3, also trained on V100s, reached 21.3 % (Chowdhery et al. 2022, "PaLM", table 3). (*More · Memory and precision* adds up the memory.)
 
 # %% [markdown]
 # ## Corrections
 #
-# Where the lecture's slides and notes, or the paper itself, disagree with the paper or its code:
+# Where the lecture's slides and interview notes, or the paper itself, disagree with the paper or its code (*More · Corrections* has six more):
 #
 # 1. **"EOS ([SEP])"** (slides): the text feature is the state at the **EOT** token. [SEP] is BERT's. The paper writes [EOS],
-#    the code `<|endoftext|>`: the same token. And the text Transformer is causal, not a plain encoder.
-# 2. **"4X"** (slides) is bag of words against contrastive, in images to equal *zero-shot ImageNet accuracy*. Against predicting the
-#    caption with a Transformer it is 12×. It is not the speed of a training step.
-# 3. **Uniform sampling of a sentence** (slides) is *not* CLIP's text processing. ConVIRT's function $t_u$, which draws one
-#    sentence of a text at random, was **removed**, because many of WIT's texts are a single sentence. What remains
-#    is a random square crop of the image.
-# 4. **YFCC100M** is not just noisy: the paper says what is left, 15 million pictures with English natural-language titles or descriptions.
-# 5. **WIT**: 400 million, not more. It was balanced by the limit of 20,000 pairs per query; the paper describes no strict de-noising filter.
-# 6. **"Models of ten billion parameters"** (百亿级) as the reason for a larger data set: CLIP's largest has 0.62 billion.
-# 7. **"12 layers, 512, 8 heads"** is the text tower of the base sizes. Its width goes up to 1024; its depth is always 12.
-# 8. **49,152 tokens and length 76** (paper, section 2.4): the code has **49,408** (256 bytes, 256 bytes that end a word, 48,894 merges, start, end) and a context of **77**.
-# 9. **"ResNetD anti-aliased pooling"** (slides) is two changes: the stem and shortcuts of ResNet-D (He et al. 2019), and blur
-#    pooling before strides (Zhang 2019). In the code, an average pool before every stride serves both.
-# 10. **"Minimise the cosine similarity of matching pairs"** (interview notes): the other way round. It is *maximised* for pairs that match.
-# 11. **PaLM-E** stands among the follow-ups as built on CLIP. Its image encoders are ViTs trained on classification. And like GPT-4,
-#     it appeared in March 2023, not in 2021–2022 as the time line says.
-# 12. **ALIGN** is dated before CLIP on the time line. CLIP was first (5 January 2021); ALIGN (February 2021) names it.
-# 13. **The pseudo-code's names**: with images in rows, `loss_i` with `axis=0` normalises over the *images* of each text. The names
-#     look swapped; the mean of the two is the same.
-# 14. **"BLIP's image and text features are not aligned"** (interview notes, on Stable Diffusion): BLIP is trained with the contrastive loss
-#     too, and Stable Diffusion does not read the aligned embedding anyway.
+#    the code `<|endoftext|>`. And the text Transformer is causal, not a plain encoder.
+# 2. **"4X"** (slides) is bag of words against contrastive, in images to equal zero-shot accuracy. Against writing the
+#    caption it is 12×. It is not the speed of a training step.
+# 3. **Uniform sampling of a sentence** (slides) is *not* CLIP's: ConVIRT's function $t_u$ was **removed**, because many of WIT's texts are a single sentence. Only
+#    a random square crop of the image remains.
+# 4. **WIT** (slides): 400 million, not more. It was balanced by the limit per query; the paper describes no strict de-noising filter.
+# 5. **"12 layers, 512, 8 heads"** (slides) is the text tower of the base sizes. Its width goes up to 1024.
+# 6. **49,152 tokens, length 76** (paper, section 2.4): the code has **49,408** and a context of **77**.
+# 7. **"Minimise the cosine similarity of matching pairs"** (notes): it is *maximised*.
+# 8. **ALIGN before CLIP** (slides): CLIP was first (5 January 2021); ALIGN (February 2021) names it.
 
 # %% [markdown]
 # ## Recap
 #
-# - **Supervision.** Sentences from the web instead of labels: 400 million pairs, and no fixed list of classes.
-# - **Objective.** Which text belongs to which image? In the paper, twelve times cheaper than writing the caption.
-# - **Model.** ViT with an extra LayerNorm, or a modified ResNet; causal text tower, read at EOT; one bias-free matrix each, unit length, $e^{t} I_e T_e^\top$.
+# - **Supervision.** Sentences from the web instead of labels: 400 million pairs, no fixed list of classes.
+# - **Objective.** Which text belongs to which image? Twelve times cheaper than writing the caption.
+# - **Model.** Two towers, the text read at EOT; one bias-free matrix each, unit length, $e^{t} I_e T_e^\top$.
 # - **Loss.** Cross-entropy over rows and over columns; guessing costs $\log n$. The temperature is learned, the scale at most 100.
 # - **Batch.** It supplies the negatives. Gather embeddings; accumulation does not replace it.
-# - **Use.** Prompts make a classifier, even for compositions never seen; the same similarities make a search engine; a linear probe needs few labels.
+# - **Use.** Prompts make a classifier, the same similarities a search engine; a linear probe needs few labels.
 # - **Limits.** Who has what, left or right, how many, fine detail; and it cannot write.
 #
-# Next: *BLIP* (to come) adds matching and writing to CLIP's contrast, and cleans the web's texts with its own captions.
+# Next: *BLIP* (to come) adds matching and writing, and cleans the web's texts with its own captions.
 
 # %% [markdown]
 # ## Quiz
@@ -1068,7 +1023,7 @@ assert 0.18 < mfu < 0.22
 #
 # <details><summary>Answer</summary>
 #
-# log 64 = 4.16: the model does no better than guessing. Look at the learning rate, at whether the embeddings have
+# log 64 = 4.16: it is guessing. Look at the learning rate, at whether the embeddings have
 # collapsed to one direction, and at whether images and texts are still in the same order.
 #
 # </details>
@@ -1081,33 +1036,15 @@ assert 0.18 < mfu < 0.22
 #
 # </details>
 #
-# **3.** What goes wrong if the scale $e^t$ is fixed at 1?
+# **3.** Your GPU holds 256 pairs. Does accumulating 8 steps give you the gradient of a batch of 2,048?
 #
 # <details><summary>Answer</summary>
 #
-# The logits lie between −1 and 1 and the softmax stays nearly flat. Even a perfect model has a high loss, and all negatives
-# push almost alike, easy ones as much as hard ones.
+# No. Each small batch computes its own block of the similarity matrix; the negatives between blocks are missing.
 #
 # </details>
 #
-# **4.** Your GPU holds 256 pairs. Does accumulating 8 steps give you the gradient of a batch of 2,048?
-#
-# <details><summary>Answer</summary>
-#
-# No. Each small batch computes its own block of the similarity matrix; the negatives between blocks are missing. Gather the
-# embeddings over GPUs, or encode in pieces with cached embeddings (GradCache).
-#
-# </details>
-#
-# **5.** Your model names 90 % of the CIFAR-10 photos right by prompts, after training on captions of CIFAR-10. Is that zero-shot?
-#
-# <details><summary>Answer</summary>
-#
-# No. It saw these classes in training, only written as text.
-#
-# </details>
-#
-# **6.** CLIP tells "a red circle" from "a blue circle", but hardly "a circle left of a star" from "a star left of a circle". Why?
+# **4.** CLIP tells "a red circle" from "a blue circle", but hardly "a circle left of a star" from "a star left of a circle". Why?
 #
 # <details><summary>Answer</summary>
 #
@@ -1115,17 +1052,47 @@ assert 0.18 < mfu < 0.22
 # order does not pay.
 #
 # </details>
+
+# %% [markdown]
+# ## More · Corrections
 #
-# **7.** Why normalise before the mean over templates, and once more after it?
+# 1. **YFCC100M** (slides) is not just noisy: the paper says what is left, 15 million pictures with English natural-language titles or descriptions, about as many as
+#    in the full ImageNet (14 million).
+# 2. **"Models of ten billion parameters"** (百亿级, slides) as the reason for a larger data set: CLIP's largest has 0.62 billion.
+# 3. **"ResNetD anti-aliased pooling"** (slides) is two changes: the stem and shortcuts of ResNet-D (He et al. 2019), and blur
+#    pooling before strides (Zhang 2019). In the code, an average pool before every stride serves both.
+# 4. **PaLM-E** (slides) stands among the follow-ups as built on CLIP. Its image encoders are ViTs trained on classification. And like GPT-4,
+#    it appeared in March 2023, not in 2021–2022 as the time line says.
+# 5. **The pseudo-code's names** (paper, figure 3): with images in rows, `loss_i` with `axis=0` normalises over the *images* of each text. The names
+#    look swapped; the mean of the two is the same.
+# 6. **"BLIP's image and text features are not aligned"** (interview notes, on Stable Diffusion): BLIP is trained with the contrastive loss
+#    too, and Stable Diffusion does not read the aligned embedding anyway.
 #
-# <details><summary>Answer</summary>
+# The 49,408 tokens are 256 bytes, 256 bytes that end a word, 48,894 merges, start and end. The causal mask is there, the authors say, so that a language model's weights or a language
+# modelling loss could be added later.
+
+# %% [markdown]
+# ## More · SimCLR and MoCo
 #
-# Before: otherwise prompts with long embeddings count more. After: the mean of unit vectors is shorter the less they agree,
-# and a class must not win or lose by the length of its weight.
+# Both learn from pictures alone, with the same kind of loss.
+
+# %%
+whole_picture = scene.render(192)
+crops = whole_picture[:, :144, :144], whole_picture[:, 40:184, 20:164]  # two views
+figures.positives(*crops, whole_picture, scene.captions()[0])
+
+# %% [markdown]
+# | | SimCLR | MoCo | CLIP |
+# |---|---|---|---|
+# | a positive pair | two augmented views of one image | the same | an image and its text |
+# | negatives from | the batch | a queue of older keys | the batch |
+# | encoders | one, used twice | one, and its moving average | two different ones |
+# | augmentation | strong: it *defines* what is the same | strong | a random square crop |
+# | head | non-linear | linear (v1), non-linear (v2) | linear, no bias |
+# | temperature | fixed | fixed | learned |
+# | a classifier | needs labels | needs labels | can be written in words |
 #
-# </details>
-#
-# **8.** SimCLR needs strong augmentation and CLIP only a crop. Why?
+# **Check yourself.** SimCLR needs strong augmentation and CLIP only a crop. Why?
 #
 # <details><summary>Answer</summary>
 #
@@ -1604,7 +1571,7 @@ for text_length in (77, 40, 20):
 
 # %% [markdown]
 # **Gradient checkpointing** (`run.checkpointing=true`) keeps only each block's input, and computes the block once more in the backward
-# pass. The gradients are the same:
+# pass, so the hardware does about a third more than the FLOPs we counted. The gradients are the same:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1655,6 +1622,18 @@ for stored_name, size_in_bytes in (
 # The 34 bytes follow Korthikanti et al. 2022; kept attention maps would add to them. With
 # all activations kept, even a V100 with 32 GB is more than full. Hence the paper's list of tricks: mixed precision, gradient
 # checkpointing, half-precision Adam moments, and *each GPU computes only its own rows of the similarity matrix*.
+#
+# The recipe, side by side:
+#
+# | | the paper | toy |
+# |---|---|---|
+# | pairs | 400 M, 32 epochs | drawn on demand |
+# | batch | 32,768 | 128 |
+# | optimiser | Adam, decoupled weight decay 0.2, β₂ 0.98 (ViT), ε 1e-6 | the same kind |
+# | learning rate | 4e-4 for ViT-L/14, 2,000 warm-up steps, cosine | see the recipe |
+# | context | 77 tokens | 64 |
+# | hardware | ViT-L/14: 256 V100s, 12 days; RN50x64: 592 V100s, 18 days | two cores |
+# | last step | one more epoch at 336 px (FixRes) | none |
 #
 # All settings of a training run, with their defaults:
 

@@ -1,4 +1,4 @@
-"""The drawn figures of the CLIP lecture; the plots of its measurements are in plots.py and plots_use.py.
+"""The drawn figures of the CLIP lecture; its plots are in plots.py and plots_use.py.
 
 Each function returns a Figure, which a notebook shows when it is the last value of a cell. Colours
 keep their meaning: blue for images, orange-red for texts, green for what matches.
