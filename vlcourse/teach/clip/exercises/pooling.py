@@ -64,7 +64,7 @@ _MISTAKES = (
         "one position for all",
         lambda states, tokens: states[:, tokens.argmax(dim=-1)[0]],
         "the position of the first text is used for all of them",
-        "Each text ends elsewhere: tokens.argmax(dim=-1) looks in each row, argmax() in all at once.",
+        "Each text ends elsewhere: argmax(dim=-1) looks in each row, argmax() in all at once.",
     ),
 )
 
