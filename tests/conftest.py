@@ -36,10 +36,10 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_fork_server() -> Iterator[None]:
-    """Each file of tests starts its own server: one keeps the modules that it began with."""
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+def own_fork_server(request: pytest.FixtureRequest) -> None:
+    """Files that start processes with tests/forked.py share its server; any other has its own."""
+    if "forked" not in vars(request.module):
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,7 +57,12 @@ def torch_threads() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip ``gpu`` tests where torch sees no CUDA device."""
+    """Files with ``slow`` tests first, so that none runs alone at the end; no ``gpu`` without one.
+
+    xdist hands out files in this order with ``--no-loadscope-reorder``.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

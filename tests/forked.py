@@ -6,33 +6,46 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
 HERE = Path(__file__).parent
+PRELOADED = ["tiny", "fsdp_ranks", "itc_ranks"]
+PRELOADED += ["torch.utils.tensorboard", "torch._dynamo"]  # what the first step would import
+_server: int | None = None  # its process id
 
 
 def start(function: Callable[..., None], *arguments: Any) -> Any:
-    """A process that calls a function of a module in tests/."""
-    context = multiprocessing.get_context("forkserver")
-    late = ["torch.utils.tensorboard", "torch._dynamo"]  # what the first step would import
-    context.set_forkserver_preload(["tiny", "fsdp_ranks", *late])
-    # The first call starts the server, which takes up the environment.
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "MALLOC_MMAP_THRESHOLD_")}
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])
-    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"  # what is freed goes back to the system
-    try:
-        process = context.Process(target=_call, args=(function, arguments))
-        process.start()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
-            else:
-                os.environ[name] = value
+    """A process that calls a function of a module in tests/.
+
+    A module that the server has loaded, so one of `PRELOADED`: a file of tests would have each
+    process import pytest first.
+    """
+    _serve()
+    process = multiprocessing.get_context("forkserver").Process(
+        target=_call, args=(function, arguments)
+    )
+    process.start()
     return process
+
+
+def _serve() -> None:
+    """See that the running fork server is the one of this file; every test here shares it."""
+    global _server
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    if _server is not None and server._forkserver_pid == _server:
+        return
+    server._stop()  # a loader's, without what is preloaded here
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    path = os.pathsep.join([str(HERE), str(HERE.parent)])
+    # What is freed goes back to the system.
+    with mock.patch.dict(os.environ, PYTHONPATH=path, MALLOC_MMAP_THRESHOLD_="65536"):
+        server.ensure_running()
+    _server = server._forkserver_pid
 
 
 def ranks(world: int, function: Callable[..., None], *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""One rank's part of tests/engine/test_fsdp.py: a model of 50 MB, and the memory it takes."""
+"""One rank's part of tests/engine/test_fsdp.py: a model of 34 MB, and the memory it takes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vlcourse.engine import checkpoint, parallel
 from vlcourse.engine.optimizer import adamw
 from vlcourse.models.base import Trainable
 
-WIDTH, LAYERS = 512, 24
+WIDTH, LAYERS = 512, 16
 UNIT = 2 * WIDTH * WIDTH * 4  # bytes of a block
 WHOLE = LAYERS * UNIT
 
@@ -71,13 +71,13 @@ def peak(report: dict[str, float], name: str) -> Iterator[None]:
 def measured(model: nn.Module) -> dict[str, float]:
     """An evaluation that uses another method than ``forward``, too."""
     states = model.encode(Pairs().x)
-    means = engine.evaluate_loss(model, Pairs(), collate, batch_size=8, limit=8)
+    means = engine.evaluate_loss(model, Pairs(), collate, batch_size=9, limit=9)
     return {"val_loss": means["itc"], "size": states.square().mean().item()}
 
 
 def run(out: Path) -> None:
     """A small run to load what is loaded late, then the large one, phase by phase."""
-    settings = config(steps=1, parallel="fsdp")
+    settings = config(steps=1, batch_size=9, parallel="fsdp")
     engine.fit(Tiny, Pairs(), collate, *settings, evaluate=measured, out=out / "small")
     report: dict[str, float] = {"before": resident("VmRSS:")}
     torch.manual_seed(5)
@@ -92,7 +92,7 @@ def run(out: Path) -> None:
     placed.plain.train()
     with peak(report, "train"):
         for step in range(2):
-            rows = slice(8 * step, 8 * step + 8)
+            rows = slice(9 * step, 9 * step + 9)
             sum(placed({"x": Pairs().x[rows], "y": Pairs().y[rows]}).values()).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

@@ -1,8 +1,7 @@
-"""One rank's part of the global losses, for tests/test_losses_distributed.py (torchrun)."""
+"""One rank's part of the global losses, for tests/test_losses_distributed.py."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def own_rows_only(x: Tensor) -> Tensor:
 
 
 def main(out: Path) -> None:
-    torch.set_num_threads(1)
+    """What a rank computes, with the right gather and with two wrong ones."""
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
     n = N // world
@@ -135,7 +134,3 @@ def main(out: Path) -> None:
         result[name] = report(rows)
     torch.save(result, out / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
+import forked
 import itc_ranks
 import pytest
 import torch
 from torch import Tensor
 
 pytestmark = pytest.mark.slow
-HERE = Path(__file__).parent
 EXACT = {"atol": 1e-5, "rtol": 0.0}
 Report = dict[str, Any]
 
@@ -23,12 +19,7 @@ Report = dict[str, Any]
 def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Report]:
     """What each rank computed."""
     world, out = request.param, tmp_path_factory.mktemp("itc")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", str(world), str(HERE / "itc_ranks.py"), str(out)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    forked.ranks(world, itc_ranks.main, out)
     return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(world)]
 
 

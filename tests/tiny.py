@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from dataclasses import fields
@@ -168,16 +170,36 @@ class StopAt:
 
 def train_alone(out: Path) -> None:
     """Train slowly with dropout, saving at every step; for tests that kill this process."""
-    settings = config(steps=80, save_every=1, workers=0)
+    settings = config(steps=40, save_every=1, workers=0)
     try:
         fit(settings, out, dropout=0.3, dataset=Pairs(delay=0.001))
     except engine.Interrupted as stop:
-        print(stop)
+        out.with_suffix(".said").write_text(str(stop))
         sys.exit(130)
 
 
+EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.scandir")
+
+
+def train_and_die(out: Path, at: int) -> None:
+    """Train, and be killed at an operation on files; at 0 note how many there are."""
+    seen = 0
+
+    def watch(event: str, arguments: Any) -> None:
+        nonlocal seen
+        if event in EVENTS and any(str(out) in str(argument) for argument in arguments):
+            seen += 1
+            if seen == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    began = time.monotonic()
+    fit(config(steps=6, save_every=1), out, dropout=0.3)
+    out.with_suffix(".json").write_text(json.dumps([seen, time.monotonic() - began]))
+
+
 def train_over_ranks(out: Path) -> None:
-    """The runs of tests/test_distributed.py that need several ranks."""
+    """The runs of tests/engine/test_parallel.py that need several ranks."""
     report: dict[str, Any] = {}
     for mode in ("ddp", "fsdp"):
         for accumulate in (1, 2):
@@ -211,8 +233,3 @@ def train_over_ranks(out: Path) -> None:
     if parallel.current(torch.device("cpu")).main:
         (out / "report.json").write_text(json.dumps(report))
     parallel.finish()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    {"alone": train_alone, "ranks": train_over_ranks}[sys.argv[1]](Path(sys.argv[2]))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import shutil
 import signal
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -131,7 +129,7 @@ FILES = (
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     name=strategies.sampled_from(FILES),
     junk=strategies.binary(max_size=60),
@@ -182,30 +180,10 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(
     assert go_on(run).step == STEPS
 
 
-EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.scandir")
-
-
-def train_and_die(run: Path, at: int) -> None:
-    """Train, and be killed at an operation on files; at 0 note how many there are."""
-    seen = 0
-
-    def watch(event: str, arguments: Any) -> None:
-        nonlocal seen
-        if event in EVENTS and any(str(run) in str(argument) for argument in arguments):
-            seen += 1
-            if seen == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
-    began = time.monotonic()
-    tiny.fit(tiny.config(steps=6, save_every=1), run, dropout=0.3)
-    run.with_suffix(".json").write_text(json.dumps([seen, time.monotonic() - began]))
-
-
 @pytest.mark.slow
 def test_sigkill_at_20_random_moments_of_a_run(tmp_path: Path) -> None:
     """Ten at an operation on files, so mostly in the middle of a save; ten at any time."""
-    forked.start(train_and_die, tmp_path / "whole", 0).join(60)
+    forked.start(tiny.train_and_die, tmp_path / "whole", 0).join(60)
     events, seconds = json.loads((tmp_path / "whole.json").read_text())
     chance = random.Random(11)
     moments: list[tuple[int, float | None]] = [
@@ -227,7 +205,7 @@ def test_sigkill_at_20_random_moments_of_a_run(tmp_path: Path) -> None:
 
 def killed_at(run: Path, at: int, delay: float | None) -> int | None:
     """The exit code of a run that is killed at an operation, or a time after it began."""
-    process = forked.start(train_and_die, run, at)
+    process = forked.start(tiny.train_and_die, run, at)
     if delay is not None:
         while not run.exists() and process.is_alive():
             time.sleep(0.001)

@@ -1,15 +1,13 @@
-"""Two real gloo processes under torchrun train what one process trains: DDP and FSDP2."""
+"""Two real gloo processes train what one process trains: DDP and FSDP2."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import tiny
 import torch
@@ -22,16 +20,6 @@ from vlcourse.engine.optimizer import adamw
 from vlcourse.weights.state import CheckpointError
 
 pytestmark = pytest.mark.slow
-HERE = Path(__file__).parents[1]
-
-
-def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Two processes on this machine."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "VLCOURSE_DEVICE": "cpu"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +28,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     out = tmp_path_factory.mktemp("ranks")
     with pytest.raises(KeyboardInterrupt):  # a run of one process to go on with on two
         tiny.fit(tiny.config(eval_every=1), out / "from-one", evaluate=tiny.StopAt(2))
-    done = torchrun(str(HERE / "tiny.py"), "ranks", str(out))
-    assert done.returncode == 0, done.stderr[-3000:]
+    forked.ranks(2, tiny.train_over_ranks, out)
     return out, json.loads((out / "report.json").read_text())
 
 

@@ -52,8 +52,17 @@ def test_solution_and_blank(built: Path) -> None:
     assert [c.source for i, c in enumerate(blank.cells) if i not in (0, 4)] == [
         c.source for i, c in enumerate(solution.cells) if i not in (0, 4)
     ]
+    assert blank.cells[4].metadata == {"tags": ["raises-exception"]}  # "run all" goes on after it
+    assert not any(c.metadata for c in [*blank.cells[5:], *solution.cells[2:]])
     assert outputs(built, "notebooks")[2].startswith("☐ world.is_true: not attempted")
     assert outputs(built, "solutions")[2].startswith("✓ world.is_true")
+
+
+def test_more_is_stored_folded(tmp_path: Path) -> None:
+    write(tmp_path, LECTURE.replace("# ## Recap", "# ## Recap\n\n# %% [markdown]\n# ## More · A"))
+    nb = lecture.make(lecture.lectures(root=tmp_path)[0], "notebooks")
+    folded = [c for c in nb.cells if c.metadata.get("jp-MarkdownHeadingCollapsed")]
+    assert [c.source.splitlines()[0] for c in folded] == ["## More · A"]
 
 
 def test_first_cells(built: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlcourse import paths
 from vlcourse.teach.show import COLOURS, _subplots
 
 if TYPE_CHECKING:
@@ -17,57 +18,56 @@ if TYPE_CHECKING:
     from vlcourse.teach.measurement import Row
 
 BLUE, RED, GREEN, PURPLE, ORANGE, SKY = COLOURS[:6]
-PALE = "#EEF3F8"
+PALE, SAND, GREY = "#EEF3F8", "#F5E6C8", "#DDDDDD"
 
 
 @dataclass(frozen=True)
 class System:
-    """A system of the timeline, dated by its first paper: the arXiv number begins YYMM."""
+    """A system of the timeline, dated by when it was first shown."""
 
     name: str
-    arxiv: str
+    shown: str  # YYMM: where a paper came first, as its arXiv number begins
     taught: bool = False  # a lecture of this course builds it
 
     @property
     def date(self) -> float:
         """The month as a fraction of the year: 2021.5 is the middle of 2021."""
-        if not self.arxiv:  # AlexNet: NIPS, December 2012
-            return 2012 + 11.5 / 12
-        return 2000 + int(self.arxiv[:2]) + (int(self.arxiv[2:4]) - 0.5) / 12
+        return 2000 + int(self.shown[:2]) + (int(self.shown[2:]) - 0.5) / 12
 
 
 # The stages follow Awais et al. 2023 (arXiv 2307.13721). A system stands where its prompts put it.
 STAGES: dict[str, tuple[System, ...]] = {
     "1 one task\nno prompt": (
-        System("AlexNet", ""),
-        System("VGG", "1409.1556"),
-        System("ResNet", "1512.03385"),
-        System("ViT", "2010.11929"),
-        System("DINO", "2104.14294"),
+        System("AlexNet", "1212"),
+        System("VGG", "1409"),
+        System("ResNet", "1512"),
+        System("ViT", "2010"),
+        System("DINO", "2104"),
     ),
     "2 prompted\nby text": (
-        System("ALIGN", "2102.05918"),
-        System("CLIP", "2103.00020", True),
-        System("BLIP", "2201.12086", True),
-        System("Flamingo", "2204.14198"),
-        System("CoCa", "2205.01917"),
-        System("BLIP-2", "2301.12597", True),
-        System("GPT-4", "2303.08774"),
-        System("Grounding DINO", "2303.05499"),
-        System("LLaMA-Adapter", "2303.16199", True),
-        System("VideoChat", "2305.06355", True),
+        System("CLIP", "2101", True),  # announced on 5 January 2021, the paper came in February
+        System("ALIGN", "2102"),
+        System("BLIP", "2201", True),
+        System("Flamingo", "2204"),
+        System("CoCa", "2205"),
+        System("BLIP-2", "2301", True),
+        System("LLaMA", "2302", True),
+        System("GPT-4", "2303"),
+        System("Grounding DINO", "2303"),
+        System("LLaMA-Adapter", "2303", True),
+        System("VideoChat", "2305", True),
+        System("VOYAGER", "2305"),
     ),
     "3 prompted by\npoints, boxes": (
-        System("SAM", "2304.02643"),
-        System("SEEM", "2304.06718"),
-        System("SAM-Track", "2305.06558"),
-        System("FastSAM", "2306.12156"),
+        System("SAM", "2304"),
+        System("SEEM", "2304"),
+        System("SAM-Track", "2305"),
+        System("FastSAM", "2306"),
     ),
     "4 many kinds\nof input": (
-        System("MineDojo", "2206.08853"),
-        System("PaLM-E", "2303.03378"),
-        System("ImageBind", "2305.05665"),
-        System("VOYAGER", "2305.16291"),
+        System("MineDojo", "2206"),
+        System("PaLM-E", "2303"),
+        System("ImageBind", "2305"),
     ),
 }
 
@@ -99,7 +99,7 @@ def timeline() -> Figure:
     axis.set_xticks([_where(y) for y in years], [str(y) for y in years])
     axis.set_yticks(middles, list(STAGES), fontsize=13)
     axis.axvline(_where(2020), color="gray", linestyle=":", linewidth=1.5)
-    axis.set(xlim=(-0.1, 10.6), ylim=(top, 0), xlabel="first paper (year; wider from 2020 on)")
+    axis.set(xlim=(-0.1, 10.6), ylim=(top, 0), xlabel="first shown (year; wider from 2020 on)")
     axis.set_title("Four stages that overlap (red diamonds: built in this course)")
     axis.grid(False)
     axis.tick_params(axis="y", length=0)
@@ -154,7 +154,7 @@ def bridge() -> Figure:
     axis.imshow(picture, extent=(0.3, 2.1, 2.25, 4.05), aspect="auto", zorder=2)
     axis.text(1.2, 2.0, "3 × 224 × 224 numbers", ha="center", va="center", fontsize=12)
     _box(axis, 1.2, 1.0, _wrapped(scene.caption().text), "white", 2.3, 1.1)
-    axis.text(1.2, 0.2, "a few word numbers", ha="center", va="center", fontsize=12)
+    axis.text(1.2, 0.2, "a handful of token ids", ha="center", va="center", fontsize=12)
     _box(axis, 4.3, 3.1, "image\nencoder", SKY)
     _box(axis, 4.3, 1.0, "text\nencoder", ORANGE)
     _arrow(axis, (2.2, 3.1), (3.35, 3.1))
@@ -175,11 +175,11 @@ def _wrapped(text: str) -> str:
 
 
 def course_map() -> Figure:
-    """The lectures as boxes; an arrow leads from a lecture to one that builds on it."""
+    """The lectures as boxes, grey if still to come; an arrow leads to what builds on it."""
     figure, (axis,) = _subplots(1, 1, (13.0, 6.2))
     _blank(axis, (0, 13), (0, 6.2))
     lectures: Mapping[str, tuple[float, float, str, str]] = {
-        "00": (1.4, 3.5, "00 Overview\nand toy world", PALE),
+        "00": (1.4, 3.5, "00 Overview\nand toy world", SAND),
         "01": (4.6, 4.9, "01 CLIP\nmatch image, text", SKY),
         "02": (8.0, 4.9, "02 BLIP\nmatch and describe", SKY),
         "03": (11.5, 5.6, "03 CapFilt\nclean the captions", SKY),
@@ -188,14 +188,16 @@ def course_map() -> Figure:
         "06": (8.0, 2.1, "06 LLaMA-Adapter\nadapt it cheaply", ORANGE),
         "07": (11.5, 2.1, "07 VideoChat\ntalk about videos", PURPLE),
     }
-    for x, y, text, colour in lectures.values():
-        _box(axis, x, y, text, colour, width=2.6, height=1.05)
+    there = {path.name[:2] for path in (paths.root() / "lectures").glob("[0-9][0-9]_*.py")}
+    for number, (x, y, text, colour) in lectures.items():
+        _box(axis, x, y, text, colour if number in there else GREY, width=2.6, height=1.05)
     for link in ("00-01", "00-05", "01-02", "02-03", "02-04", "05-06", "06-07"):
         start, end = link.split("-")
         a, b = lectures[start], lectures[end]
         _arrow(axis, (a[0] + 1.35, a[1]), (b[0] - 1.35, b[1]))
     _arrow(axis, (11.5, 3.55), (11.5, 2.68))
-    _box(axis, 8.05, 0.55, "08 Scaling up: plan, shard and stream all of these", "white", 9.5, 0.8)
+    _box(axis, 8.05, 0.55, "08 Scaling up: plan, shard and stream all of these", GREY, 9.5, 0.8)
+    axis.set_title("Grey lectures are still to come")
     return figure
 
 
