@@ -123,20 +123,26 @@ def training_log(log: Sequence[Mapping[str, float]], chance: float) -> Figure:
         xscale="log", xlabel="training step (log)", ylabel="loss of a batch (nats)", ylim=(0, None)
     )
     measured = [row for row in log if len(row) > 2]
-    names = [name for name in measured[-1] if name not in ("step", "loss")]
-    said = {"seen": "seen compositions", "heldout": "held-out compositions"}
-    for name, colour, mark in zip(names, ("black", TEXT), ("o-", "s--"), strict=False):
+    said = {"seen": "seen compositions", "heldout": "held-out compositions", "accuracy": "photos"}
+    for name, colour, above in (
+        ("seen", "black", 1),
+        ("accuracy", "black", 1),
+        ("heldout", TEXT, 0),
+    ):
+        if name not in measured[-1]:
+            continue
         values = [100 * row[name] for row in measured]
-        axes[1].plot([row["step"] for row in measured], values, mark, color=colour)
+        axes[1].plot([row["step"] for row in measured], values, "o-", color=colour)
         axes[1].annotate(
-            said.get(name, name),
+            said[name],
             (measured[-1]["step"], values[-1]),
-            (0, -20),
+            (0, 8 if above else -22),
             textcoords="offset points",
             color=colour,
             ha="right",
         )
-    axes[1].set(xlabel="training step", ylabel="pictures named right (%)", ylim=(0, 103))
+    axes[1].set(xlabel="training step", ylabel="pictures named right (%)", ylim=(0, 112))
+    axes[1].set_yticks(range(0, 101, 20))
     return figure
 
 
