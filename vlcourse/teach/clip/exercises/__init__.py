@@ -17,8 +17,8 @@ EXERCISES: tuple[Exercise, ...] = (
     *patches.EXERCISES,
     *pooling.EXERCISES,
     *itc.EXERCISES,
+    *capstone.EXERCISES,
     *classifier.EXERCISES,
     *merges.EXERCISES,
     *gather.EXERCISES,
-    *capstone.EXERCISES,
 )

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlcourse.models import clip, vit
 from vlcourse.models.clip import CLIP, CLIPConfig, TextConfig
 from vlcourse.models.vit import ViTConfig
 from vlcourse.teach import yours
 from vlcourse.teach.checking import Exercise, Right, Wrong, call, expect, expect_close
-from vlcourse.teach.clip.exercises import itc
+from vlcourse.teach.clip.exercises import itc, patches, pooling
 from vlcourse.teach.mistakes import Mistake, expect_right
 
 
@@ -30,8 +29,8 @@ def clip_loss(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     Returns:
         The contrastive loss, a scalar.
     """
-    patch_embedding = yours.pick("clip.patch_embedding", vit.patch_embedding)
-    eot_pooling = yours.pick("clip.eot_pooling", clip.eot_pooling)
+    patch_embedding = yours.pick("clip.patch_embedding", patches.patch_embedding)
+    eot_pooling = yours.pick("clip.eot_pooling", pooling.eot_pooling)
     itc_loss = yours.pick("clip.itc_loss", itc.itc_loss)
     image, text = model.image, model.text
     x = patch_embedding(pixels, image.patch.weight)  # (B, patches, D)
@@ -301,7 +300,7 @@ def _pooled_before_the_norm(model: Any, pixels: Tensor, tokens: Tensor) -> Tenso
     y = model.text.token(tokens) + model.text.positions[: tokens.shape[1]]
     for block in model.text.blocks:
         y = block(y, causal=True)
-    end = clip.eot_pooling(y, tokens)  # LayerNorm takes each position by itself
+    end = pooling.eot_pooling(y, tokens)  # LayerNorm takes each position by itself
     text = model.text.norm_final(end) @ model.text_projection.weight.T
     return itc.itc_loss(_image(model, pixels, ""), text, model.log_scale.exp().clamp(max=100))
 
