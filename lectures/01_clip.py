@@ -863,7 +863,7 @@ claims.stored("clip.limits")
 # vision-language models behave like bags-of-words"). One remedy is harder negatives; BLIP, the next lecture (to come), mines them.
 #
 # The paper adds: fine-grained classes (models of cars, species of flowers) and counting are weak; so are handwritten digits,
-# which the web's photos do not resemble (88 % on MNIST); and CLIP **cannot write**: it only chooses among texts that somebody offers.
+# which hardly occur in its training data (88 % on MNIST); and CLIP **cannot write**: it only chooses among texts that somebody offers.
 
 # %% [markdown]
 # ## 12 · Real photos
@@ -997,7 +997,7 @@ assert 0.18 < mfu < 0.22
 #    a random square crop of the image remains.
 # 4. **WIT** (slides): 400 million, not more. It was balanced by the limit per query; the paper describes no strict de-noising filter.
 # 5. **49,152 tokens, length 76** (paper, section 2.4): the code has **49,408** and a context of **77**.
-# 6. **ALIGN before CLIP** (slides): CLIP was first (5 January 2021); ALIGN (February 2021) names it.
+# 6. **ALIGN as built on CLIP** (slides): CLIP was first (5 January 2021), and ALIGN (February 2021) names it, but five weeks are parallel work.
 
 # %% [markdown]
 # ## Recap
@@ -1676,7 +1676,7 @@ figures_towers.stable_diffusion()
 #
 # | | year | what it changes | what it shows |
 # |---|---|---|---|
-# | ALIGN | February 2021 | 1.8 billion pairs, hardly cleaned; EfficientNet and BERT; compares itself with CLIP, which came a month before | quantity makes up for noise |
+# | ALIGN | February 2021 | 1.8 billion pairs, hardly cleaned; EfficientNet and BERT; names CLIP, which came five weeks earlier | quantity makes up for noise |
 # | CoCa | 2022 | a text decoder in two halves: the lower one reads text alone (contrast), the upper one looks at the image (captioning) | one model for both losses, in one pass |
 # | PaLM-E | 2023 | image features and a robot's state as tokens of a language model | the language model as the common space |
 #
