@@ -37,7 +37,7 @@ SECTIONS = (
     "Quiz",
 )
 _OPTIONAL_IN_00 = ("Claims", "Scale it up", "Corrections")
-_LEDGER = ("ledger_rows", "ledger_markdown")
+_LEDGER = ("ledger_rows", "ledger_markdown", "table", "stored")
 
 
 def lint(names: Iterable[str] | None = None, root: Path | None = None) -> list[str]:
