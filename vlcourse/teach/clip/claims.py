@@ -212,7 +212,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="clip.limits",
         statement="hardly notices who has what and who stands where",
-        paper="— (fine detail and counting are weak [paper, 6]; word order: Yuksekgonul et al. 2023)",
+        paper="— (fine detail, counting [paper, 6]; word order: Yuksekgonul et al. 2023)",
         metric="caption preferred to its swapped relation, chance 1/2",
         unit="%",
         experiment=f"{_EXPERIMENTS}.limits:limits",

@@ -230,7 +230,8 @@ def compare(runs: Mapping[str, Runs], seeds: Sequence[int]) -> Measurement:
 
     ``measured`` is the geometric mean over the seeds of images(bag of words) / images(contrastive)
     with rich captions. In ``others``: the same as "contrastive, plain" and "contrastive, rich", and
-    as "contrastive, plain, goal of rich" with the threshold of the rich captions; "language model, plain"
+    with plain captions up to the threshold of the rich ones as "contrastive, plain, goal of rich";
+    "language model, plain"
     is images(language model) / images(bag of words). The intervals are Student's t on the
     logarithms. A run that never gets there counts as if it did at its last image, which makes
     it a lower bound; "censored" counts such runs, "censored contrastive" those of the arm that the

@@ -1,8 +1,8 @@
 """Rich captions for `clip.efficiency`: the toy world described as the web describes pictures.
 
 A caption of the toy world is kept, but every name may be replaced by another one for the same
-thing, and what has nothing to do with the picture is said before and after it: names, places, dates,
-moods, goods. Some hundreds of words, most of which no picture can tell.
+thing, and what has nothing to do with the picture is said before and after it: names, places,
+dates, moods, goods. Some hundreds of words, most of which no picture can tell.
 """
 
 from __future__ import annotations

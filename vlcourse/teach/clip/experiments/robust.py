@@ -1,4 +1,4 @@
-"""clip.robust: captions or labels, one generator or varied pictures; what each loses under shift."""
+"""clip.robust: captions or labels, one generator or varied pictures; what is lost under shift."""
 
 from __future__ import annotations
 
