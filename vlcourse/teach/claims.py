@@ -121,7 +121,7 @@ def load_results(folder: Path | None = None) -> dict[str, Measurement]:
 
 
 def table(ids: Iterable[str] | None = None, folder: Path | None = None) -> Table:
-    """The ledger, of all claims or of ``ids``; as a cell's last expression it is shown as a table."""
+    """The ledger, of all claims or of ``ids``; a cell that ends with it shows it as a table."""
     return Table(ledger_rows(ids, folder))
 
 

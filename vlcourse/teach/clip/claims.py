@@ -142,7 +142,7 @@ def limits(m: Measurement) -> Verdict:
     blind = [name for name, (_, high) in swapped.items() if high is not None and high < middle]
     if len(blind) == 2:
         above = [name for name, (low, _) in swapped.items() if low is not None and low > 0.5]
-        rest = f"a little above chance: {' and '.join(above)}; " if above else ""
+        rest = f"swapped {' and '.join(above)} a little above chance; " if above else ""
         return Verdict("holds", f"{rest}a replaced attribute is noticed {replaced:.1%} of the time")
     if len(bound) == 2:
         return Verdict("fails", "trained on such captions, it does bind relations and attributes")
