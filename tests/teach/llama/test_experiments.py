@@ -25,7 +25,7 @@ ARCHITECTURE = architecture.Settings(
 )  # fmt: skip
 BUDGET = budget.Settings(
     budgets=(1e7, 2e7, 4e7), goal=2e7, tuning=1e7, rates=(1e-3, 1e-2), context=16, batch_size=2,
-    items=8,
+    windows=300, items=8,
 )  # fmt: skip
 NORMS = norm_place.Settings(
     width=16, layers=2, heads=2, context=8, batch_size=2, steps=4, warmup=2, rates=(1e-3, 1e-2),

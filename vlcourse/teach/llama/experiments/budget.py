@@ -37,9 +37,9 @@ Curve = list[tuple[float, float]]
 class Settings:
     """The experiment's numbers, the same for all sizes."""
 
-    budgets: tuple[float, ...] = (12.5e9, 25e9, 50e9, 100e9, 200e9)
+    budgets: tuple[float, ...] = (10e9, 20e9, 40e9, 70e9, 100e9)
     """FLOPs of training, each a training to its own end."""
-    goal: float = 50e9
+    goal: float = 40e9
     """The budget of the middle size whose loss the others are to reach."""
     tuning: float = 50e9
     """The budget at which the learning rates are compared."""
@@ -49,6 +49,8 @@ class Settings:
     rates: tuple[float, ...] = (6e-3, 12e-3, 24e-3)
     context: int = 128
     batch_size: int = 8
+    windows: int = 29_880
+    """Of text: half as many again as the small size reads for the largest budget."""
     items: int = 192
 
 
@@ -87,11 +89,10 @@ def train(
     """
     s = settings
     ends = [steps_for(size, flops, s) for flops in sorted(budgets)]
-    longest = max(steps_for(name, max(s.budgets), s) for name in SIZES)
-    data = arms.windows("train", longest * s.batch_size, s.context, 0)
+    data = arms.windows("train", s.windows, s.context, 0)
     test = arms.windows(split, s.items, s.context, 0)
     torch.manual_seed(seed)
-    order = torch.randperm(len(data)).view(longest, s.batch_size)  # (steps, B)
+    order = torch.randperm(len(data))[: ends[-1] * s.batch_size].view(-1, s.batch_size)
     config = TrainConfig(steps=ends[-1], batch_size=s.batch_size, lr=lr, beta2=0.95, seed=seed)
     model = model_config(size).build()
     optimizer = adamw(model, config)
