@@ -135,6 +135,11 @@ def test_robust_pairs_the_arms_by_seed() -> None:
     low, high = (result.others[f"objective, one generator {end}"] for end in ("low", "high"))
     assert low == pytest.approx(0.1) and high == pytest.approx(0.1)  # the same for each seed
     assert result.others["captions, varied: noise"] == pytest.approx(0.9 - 0.5 / 3)
+    alone = {arm: each for arm, each in scores.items() if arm.endswith("one generator")}
+    half = robust.compare(alone, (0, 1, 2), steps=2)
+    assert half.measured == pytest.approx(0.1) and "variety, labels" not in half.others
+    verdict = claims.robust(half)
+    assert verdict.word == "does not show here" and "without the web's variety" in verdict.reason
 
 
 def test_varied_pictures_show_the_same_objects_and_stay_inside_the_shifts() -> None:

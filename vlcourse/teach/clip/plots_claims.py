@@ -80,8 +80,9 @@ def _effects(
         value, low, high = (scale * result.others[name + end] for end in ("", " low", " high"))
         y, error = len(rows) - 1 - place, [[value - low], [high - value]]
         axis.errorbar(value, y, xerr=error, fmt="o", color=colour, capsize=6, markersize=9)
+        text = f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−").replace("+0.0", "0.0")
         axis.annotate(
-            f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−"), (value, y), (0, 9),
+            text, (value, y), (0, 9),
             textcoords="offset points", ha="center", color=colour, fontsize=12,
         )  # fmt: skip
     axis.axvline(zero, color="black", linestyle="--", linewidth=1.5)
@@ -141,7 +142,8 @@ def robust(result: Measurement) -> Figure:
         "varied pictures,\ncaptions": "variety, captions",
         "varied pictures,\nlabels": "variety, labels",
     }
-    _effects(axes[1], result, rows, (COLOURS[4], COLOURS[4], IMAGE, IMAGE))
+    rows = {text: name for text, name in rows.items() if name in result.others}
+    _effects(axes[1], result, rows, (COLOURS[4], COLOURS[4], IMAGE, IMAGE)[: len(rows)])
     axes[1].set(xlabel="points saved under shift (95 % interval)", title="what saves accuracy")
     return figure
 

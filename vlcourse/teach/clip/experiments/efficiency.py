@@ -140,13 +140,9 @@ class _Curve:
         accuracy = metrics.accuracy(scored, self.labels)
         seen = (len(self.points) + 1) * self.settings.every * self.settings.batch_size
         self.points.append((seen, accuracy))
-        if self.reached() is not None:
+        if crossing(self.points, self.settings.threshold) is not None:
             raise _Reached
         return {"accuracy": accuracy}
-
-    def reached(self) -> float | None:
-        """See `crossing`."""
-        return crossing(self.points, self.settings.threshold)
 
 
 def crossing(points: Sequence[tuple[int, float]], goal: float) -> float | None:
