@@ -123,7 +123,7 @@ def robust(result: Measurement) -> Figure:
         colour = TEXT if arm.startswith("captions") else OTHER
         varied = arm.endswith("varied")
         for t, test in enumerate(tests):
-            values, place = [100 * f[test] for f in found], t + 0.2 * (a - 1.5)
+            values, place = [100 * f[test] for f in found], t + 0.2 * (a - (len(arms) - 1) / 2)
             axes[0].bar(
                 place, sum(values) / len(values), 0.18, color=colour if varied else "white",
                 edgecolor=colour, hatch="" if varied else "///", linewidth=1.5,
