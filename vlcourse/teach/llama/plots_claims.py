@@ -69,8 +69,8 @@ def inference_budget(result: Measurement) -> Figure:
     figure, axes = new_figure(13.5, 5, 2)
     curves = data["test loss by training FLOPs"]
     for size, (colour, line) in SIZES.items():
-        flops = [at for at, _ in curves[size][0]]
-        losses = np.array([[loss for _, loss in curve] for curve in curves[size]])
+        flops = [at for at, _ in curves["middle"][0]]  # the small size has a further one at times
+        losses = np.array([[loss for _, loss in c[: len(flops)]] for c in curves[size]])
         low, high = zip(*map(seed_interval, losses.T), strict=True)
         label = f"{size}: {data['multiplied'][size] / 1000:.1f} k parameters"
         axes[0].plot(flops, losses.mean(axis=0), line, color=colour, label=label)
