@@ -1,7 +1,8 @@
-"""CLIP's claims. Each rule was written before the experiment that it judges now was run.
+"""CLIP's claims. Most rules were written before their experiments were run.
 
-The rules of clip.efficiency, clip.prompts and clip.robust were made stricter after a first
-measurement had been read as more than it said: each half of a claim is now judged by itself.
+Those of clip.efficiency, clip.prompts and clip.robust were written anew, and stricter, once a first
+measurement was known: each half of a claim is now judged by itself. What clip.efficiency asks of
+rich captions was fixed after one trial with them.
 
 A rule reads the interval of the measurement, and further intervals by name from ``others``, as
 "name", "name low" and "name high".

@@ -143,6 +143,7 @@ CLAIMS: tuple[Claim, ...] = (
         metric="exponent b of a small model's time for n ≤ 512 tokens, n^b, with the cache",
         unit="",
         experiment=f"{_EXPERIMENTS}.cache:cache",
+        repeats="timings",
         rule=cache,
     ),
 )
