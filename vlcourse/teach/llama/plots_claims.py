@@ -129,11 +129,11 @@ def pre_norm(result: Measurement) -> Figure:
     axes[1].set_title("at the rate 0.01; bands: from seed to seed")
     for axis in axes:
         axis.axhline(result.others["frequencies"], color="black", linewidth=1, zorder=0)
-    axes[1].annotate(
-        "token frequencies alone", (1, result.others["frequencies"]), (0, 4),
-        xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=12,
+    axes[0].annotate(
+        "token frequencies alone", (0.02, result.others["frequencies"]), (0, -16),
+        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=12,
     )  # fmt: skip
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="upper left", bbox_to_anchor=(0, 0.86))
     return figure
 
 
