@@ -79,11 +79,11 @@ def inference_budget(result: Measurement) -> Figure:
             wanted = losses.mean(axis=0)[flops.index(goal)]
             axes[0].plot(goal, wanted, "o", color=colour, markersize=10)
     axes[0].axhline(wanted, color="black", linewidth=1, zorder=0)
-    axes[0].set(xscale="log", yscale="log", xlabel="training compute (FLOPs, log scale)")
+    axes[0].set(xscale="log", yscale="log", xlabel="training compute (billion FLOPs, log scale)")
     axes[0].set(ylabel="test loss (nats a token, log scale)")
     ticks = [at for at in (0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4) if at < losses.max()]
     axes[0].set_yticks(ticks, [f"{at:g}" for at in ticks])
-    axes[0].set_xticks(flops, [f"{at / 1e9:g} · 10⁹" for at in flops])
+    axes[0].set_xticks(flops, [f"{at / 1e9:g}" for at in flops])
 
     served = np.geomspace(result.measured / 10, result.measured * 20, 60) * 1e6
     for size, (colour, line) in SIZES.items():
