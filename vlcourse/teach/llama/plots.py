@@ -126,6 +126,30 @@ def decoding(
     return figure
 
 
+def comprehension(
+    accuracy: Mapping[str, tuple[float, float, float]], blind: Mapping[str, float]
+) -> Figure:
+    """Answers right by kind of question, with intervals, and what guessing gives as a line.
+
+    ``accuracy``: kind → (mean, low, high), fractions; ``blind``: kind → a fraction.
+    """
+    figure, (axis,) = new_figure(9.5, 4.2)
+    places = np.arange(len(accuracy))
+    mean, low, high = 100 * np.array(list(accuracy.values())).T
+    axis.bar(places, mean, 0.6, color=LLAMA)
+    axis.errorbar(places, mean, (mean - low, high - mean), fmt="none", color="black", capsize=5)
+    guesses = [100 * blind[kind] for kind in accuracy]
+    axis.hlines(guesses, places - 0.38, places + 0.38, color=ATTENTION, linewidth=3)
+    axis.annotate(
+        "guessing", (places[-1] + 0.4, guesses[-1]), (3, 0), textcoords="offset points",
+        color=ATTENTION, va="center",
+    )  # fmt: skip
+    axis.set_xticks(places, list(accuracy))
+    axis.set(ylabel="answers right (%)", ylim=(0, 108), xlim=(-0.5, len(places) + 0.3))
+    axis.grid(False, axis="x")
+    return figure
+
+
 def emergence(
     log: Sequence[Mapping[str, float]],
     chance: Mapping[str, float] | None = None,
