@@ -18,10 +18,8 @@
 # **75 minutes to read**: about 22 of reading and 53 of exercises · **2 minutes to run** on two CPU cores.
 # The folded sections called *More* at the end add two exercises and about 60 minutes, if you want them.
 #
-# CLIP can choose among texts, but it cannot write one. For that you need a language model, and the rest of this course stands on
-# one: BLIP-2, LLaMA-Adapter and VideoChat (lectures to come) all give eyes to a language model that somebody else has trained. In this lecture, we are that somebody.
-# You will clean a small web, write the pieces of a LLaMA, put them together, train the result and let it write. Then you will watch another model learn to *read*,
-# and do the sums for 65 billion parameters.
+# CLIP can choose among texts, but it cannot write one. BLIP-2, LLaMA-Adapter and VideoChat (lectures to come) all give eyes to a language model that somebody else has trained. Here we are that somebody:
+# you clean a small web, write the pieces of a LLaMA, train it, let it write, watch another one learn to *read*, and do the sums for 65 billion parameters.
 
 # %% [markdown]
 # ## Objectives
@@ -29,35 +27,26 @@
 # After this lecture you can
 #
 # 1. say what a language model is trained on, and why LLaMA is small for the number of tokens it reads;
-# 2. name three steps that clean web text, and what each of them wrongly throws away;
+# 2. clean web text in three steps, and say what they wrongly throw away;
 # 3. write RMSNorm, SwiGLU and rotary positions, and say what each one changes and what it does not;
 # 4. write attention with a key–value cache, and say what the cache costs;
-# 5. assemble a LLaMA from your own functions, train it, check it against the library's, and let it write;
-# 6. test whether a language model understands what it reads, on combinations that it never read about;
-# 7. compute the parameters, memory, GPU-hours and utilisation of a 65B training run from first principles.
+# 5. assemble a LLaMA from your own functions, train it, and let it write;
+# 6. test whether a language model understands what it reads;
+# 7. compute what a 65B training run costs from first principles.
 
 # %% [markdown]
 # ## Terms
 #
 # | term | Chinese | meaning here |
 # |---|---|---|
-# | language model | 语言模型 | a distribution over the next token, given those before it |
-# | autoregressive | 自回归 | written one token at a time, each given all the earlier ones |
 # | perplexity | 困惑度 | exp of the mean loss: as unsure as a choice among this many equally likely tokens |
-# | line deduplication | 行级去重 | a line that has been seen before, on any page, is thrown away |
-# | language identification | 语言识别 | which language is this page in? |
-# | byte fallback | 字节回退 | an unknown character is spelled in its UTF-8 bytes |
-# | pre-normalisation | 预归一化 | the norm stands before a sub-layer, not after it |
 # | RMSNorm | 均方根归一化 | divide by the root of the mean square; no mean, no bias |
 # | SwiGLU | SwiGLU 门控激活 | an MLP with two ways up, one of which gates the other |
 # | rotary position embedding, RoPE | 旋转位置编码 | turn queries and keys by angles that grow with the position |
 # | KV cache | 键值缓存 | keys and values of the past, kept instead of computed again |
 # | temperature | 温度 | the number by which logits are divided before drawing a token |
 # | top-p (nucleus) | 核采样 | draw only from the most probable tokens |
-# | scaling law | 缩放定律 | how the loss falls with parameters and tokens |
-# | inference budget | 推理预算 | compute spent on using a model |
 # | MFU, model FLOPs utilisation | 模型算力利用率 | the share of the hardware's peak that the model's own arithmetic uses |
-# | reading comprehension | 阅读理解 | answering questions about a text that was just read |
 # | emergence | 涌现 | an ability that appears suddenly in training, or with size |
 
 # %%
@@ -162,10 +151,9 @@ def lessons(name):
 # Row $i$ of the softmax says how much token $i$ takes from each token. The **causal mask** holds $-\infty$ wherever a token would look ahead, so those
 # weights are 0. *Multi-head* attention does this several times in parallel, on slices of the vectors with $d_h$ channels each.
 #
-# **LayerNorm** subtracts a vector's mean, divides by its standard deviation, and then scales and shifts with learned numbers $g$ and $b$. A **Transformer
-# block** is attention, then an MLP (two matrices with a non-linearity between them) for each token alone. Each adds its result to its input.
-#
-# > **Predict first.** Four tokens, and every score is 0. How much does the third token take from each one under the causal mask?
+# **LayerNorm** subtracts a vector's mean, divides by its standard deviation, then scales and shifts by learned numbers. A **Transformer
+# block** is attention, then an MLP (two matrices, a non-linearity between them) for each token alone; each adds its result to its input.
+# Four tokens, all scores 0, under the causal mask:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -174,15 +162,8 @@ for row in torch.zeros(4, 4).masked_fill(later, -math.inf).softmax(dim=-1).tolis
     print("  ".join(f"{weight:.2f}" for weight in row))
 
 # %% [markdown]
-# | symbol | meaning | | symbol | meaning |
-# |---|---|---|---|---|
-# | $N$ | parameters of a model | | $d$ | width: channels of a token's vector |
-# | $D$ | tokens that it is trained on | | $d_h$ | channels of one head |
-# | $V$ | tokens in the vocabulary | | $m$ | a position in the text |
-# | $\mathcal L$ | loss in nats a token | | $\theta$ | base of the rotary angles |
-# | $C$ | compute in FLOPs | | $T$, $p$ | temperature; share kept by top-p |
-#
-# In the shapes of the exercises, B is the batch, L the number of positions (… stands for any leading dimensions).
+# **Symbols.** $N$: parameters; $D$: training tokens; $V$: tokens in the vocabulary; $\mathcal L$: loss in nats a token; $d$: width, the channels of a
+# token's vector; $d_h$: channels of a head; $m$: a position; $T$ and $p$: temperature and nucleus. In shapes, B is the batch, L the number of positions, and … any leading dimensions.
 #
 # Further reading: Vaswani et al. 2017, "Attention Is All You Need"; Devlin et al. 2018, BERT, the other way to train a Transformer on text.
 
@@ -194,48 +175,43 @@ for row in torch.zeros(4, 4).masked_fill(later, -math.inf).softmax(dim=-1).tolis
 # $$P(x_1, \dots, x_n) = \prod_{t=1}^{n} P(x_t \mid x_1, \dots, x_{t-1}), \qquad
 # \mathcal L = -\frac1n \sum_{t=1}^{n} \log P(x_t \mid x_1, \dots, x_{t-1}) .$$
 #
-# That is the whole objective. It needs no labels, so any text can be training data; and to guess the next word of a proof, a
-# recipe or a quarrel, you must have understood a little of it. From 2020 on, the field found that the loss falls predictably with parameters,
-# data and compute, and built ever larger models.
+# That is the whole objective. It needs no labels; yet to guess the next word of a proof or a quarrel, you must have understood a little of it.
+# From 2020 on, the field found that the loss falls predictably with parameters, data and compute, and built ever larger models.
 #
-# > **Predict first.** Which model will have read more tokens *for each parameter*: GPT-3 with 175 billion parameters, or LLaMA-7B? By what factor?
+# > **Predict first.** Which has read more tokens *for each parameter*, GPT-3 or LLaMA-7B? By what factor?
 
 # %%
 figures.models()
 
 
 # %% [markdown]
-# GPT-3, Gopher and PaLM have hundreds of billions of parameters and read few tokens for each (LLaMA: table 2 of the paper; the others: their own
-# papers). For GPT-3 it is 1.7, for LLaMA-7B 149. Hoffmann et al. 2022 asked which size is best *for a given training budget*. Their answer, Chinchilla, has
+# GPT-3, Gopher and PaLM have hundreds of billions of parameters and read few tokens for each. For GPT-3 it is 1.7, for LLaMA-7B 149. Hoffmann et al. 2022 asked which size is best *for a given training budget*. Their answer, Chinchilla, has
 # 70 billion parameters and read 1.4 trillion tokens, about **20 tokens a parameter**. It beat Gopher, which is four times larger.
 #
 # LLaMA asks another question. Training happens once, but the model is **used** every day. In floating-point operations (FLOPs),
 #
 # $$C_\text{train} \approx 6\,N D, \qquad C_\text{use} \approx 2\,N \ \text{ for each token read or written}$$
 #
-# (Kaplan et al. 2020, section 2.1). One multiplication and one addition for each weight and token make 2; the backward pass costs twice as much as the forward pass, so
-# training makes 6. The cost of use does not contain $D$ at all. So it pays to **train a smaller model for longer** than Chinchilla's rule says: that is more expensive
+# (Kaplan et al. 2020, section 2.1). A multiplication and an addition for each weight make 2; the backward pass costs twice as much, so
+# training makes 6. The cost of use does not contain $D$ at all. So it pays to **train a smaller model for longer** than Chinchilla's rule says: more expensive
 # training for the same quality, but cheaper use ever after. The paper found that a 7B model still improves after 1 T (trillion) tokens,
 # seven times the rule (section 1).
 #
-# The other half of the title is *open*. When LLaMA came out, you could get neither the weights nor the data of the four orange-red models. LLaMA is
-# trained on **publicly available data only**, and researchers could have its weights, under a licence that excluded commercial use. A 13B model that runs on one GPU
-# made experiments possible where nobody could run GPT-3. LLaMA-Adapter, a lecture to come, started from the 7B.
+# The other half of the title is *open*. Nobody outside could get the weights of the four orange-red models. LLaMA is
+# trained on **publicly available data only**, and researchers could have its weights. LLaMA-Adapter, a lecture to come, started from the 7B.
 #
 # ## 2 · Data
 #
-# > **Predict first.** Wikipedia, books, code and the web: which share of what LLaMA reads is web text? Which source is read more than twice?
+# What does it read?
 
 # %%
 figures.mixture()
 
 
 # %% [markdown]
-# (Table 1 of the paper.) Two thirds are CommonCrawl, a public copy of the web. C4 is web text too, but cleaned in a different way: the authors observed that
-# *differently* cleaned copies help. The small sources are the good ones, and Wikipedia and the books are read more than twice; of GitHub's code
-# only a part is read. How much a source counts is a decision, not a fact about the world.
-#
-# Books3 is listed as publicly available. It holds books under copyright and was later withdrawn: *public* and *in the public domain* are not the same.
+# (Table 1 of the paper.) Two thirds are CommonCrawl, a public copy of the web. C4 is web text too; the authors observed that
+# *differently* cleaned copies help. The good sources are small, and Wikipedia and the books are read more than twice. Books3, listed as publicly available, holds
+# books under copyright and was later withdrawn: *public* and *in the public domain* are not the same.
 #
 # ### Cleaning: a small CCNet
 
@@ -244,16 +220,16 @@ figures.pipeline()
 
 
 # %% [markdown]
-# Most of the raw web is not text that anyone would want to read: menus, cookie notices, word lists for search engines. CCNet cleans it in three steps, and LLaMA adds a fourth.
+# The raw web is full of menus, notices and word lists. CCNet cleans it in three steps, and LLaMA adds a fourth.
 #
-# 1. **Line dedup.** A menu stands on every page of a site, and an article stands on one. So a line that occurred before goes, wherever it was.
-# 2. **Language.** Short runs of characters give a language away. Ours tells five apart from ten sentences each; fastText does it for 176.
+# 1. **Line dedup.** A menu stands on every page of a site, an article on one. So a line that occurred before goes.
+# 2. **Language.** Short runs of characters give a language away. CCNet's fastText knows 176.
 # 3. **Quality.** An n-gram model of good text (CCNet: of Wikipedia) is surprised by bad text. Its *perplexity* measures how much, and pages above a limit go.
 #
-# To know what a filter does right and wrong, you must know the truth. So **we make the dirt ourselves**: good text comes from the toy corpus (later our
-# models' training text), half of the pages are made dirty on purpose, and every line knows what it is.
+# To judge a filter you must know the truth. So **we make the dirt ourselves**: good text comes from the toy corpus, half of the pages are made dirty
+# on purpose, and every line knows what it is.
 #
-# > **Predict first.** Some good English text about *other* topics is among our pages. How much of it will survive the quality filter?
+# > **Predict first.** How much good English about *other* topics will survive the quality filter?
 
 # %%
 cleaned = cleaning.stages(web, languages, good_text, LIMIT)
@@ -272,10 +248,9 @@ for stage, pages in cleaned.items():
 assert precision > 0.97 and recall > 0.75
 
 # %% [markdown]
-# *Precision* is the share of good lines among those that are left, *recall* the share of all good lines that survive. Nearly everything left is worth keeping, but look at the recall. Here the first two steps cost nothing; on the real web, a line of
-# a poem or a simple "thank you" stands on many pages, and all copies but one go. The last step throws away **all** good English that is not about our shapes.
-# A quality filter has a *taste*: it keeps what resembles its reference. With Wikipedia as the reference you get encyclopaedic prose,
-# and lose dialects, chats and everything else that Wikipedia does not write. LLaMA's fourth step has the same taste: a linear
+# *Precision* is the share of good lines among those that are left, *recall* the share of all good lines that survive. Nearly everything left is worth keeping. But the last step throws away **all** good English that is not about our shapes.
+# A quality filter has a *taste*: it keeps what resembles its reference. With Wikipedia as the reference you get encyclopaedic prose
+# and lose dialects and chats. LLaMA's fourth step has the same taste: a linear
 # classifier for pages that Wikipedia *cites* (paper, section 2.1). *More · Cleaning in detail* has the formulas.
 #
 # ## 3 · Tokens
@@ -302,11 +277,11 @@ print("'2023', CLIP:        ", *[clip_tokenizer.decode([i]) for i in clip_tokeni
 print(tokenizer.vocab_size, "pieces; and back:", tokenizer.decode(tokenizer.encode("红 circle")))
 
 # %% [markdown]
-# This vocabulary was learned from 20,000 documents, until every word of the toy corpus was one token. You write the encoder in *More · SentencePiece BPE*.
+# You write the encoder in *More · SentencePiece BPE*.
 #
 # ## 4 · The norm: before, and simpler
 #
-# LLaMA's blocks are the Transformer's, with three changes that others had found to help.
+# LLaMA's blocks are the Transformer's, with three changes.
 
 # %%
 figures.blocks()
@@ -318,8 +293,6 @@ figures.blocks()
 #
 # <!-- CLAIM llama.pre_norm -->
 # We train a deep and narrow stack for a few steps, without warm-up, with the norm in either place.
-#
-# > **Predict first.** At which learning rate will the 2017 block fall behind? And will LayerNorm and RMSNorm differ?
 
 
 # %%
@@ -385,16 +358,15 @@ figures_parts.stability(trained, rates, ignorant)
 
 # %% [markdown]
 # <!-- CLAIM llama.pre_norm -->
-# This is one seed and thirty steps, so small differences mean nothing here. The large one does: at a ten times higher rate the 2017 block does not even learn how frequent each token is (the black line),
-# while both pre-norm blocks learn well. The 2017 block *can* be trained at higher rates, with a long and careful warm-up; large models prefer not to depend on it.
+# This is one seed and thirty steps, so small differences mean nothing. The large one does: at a ten times higher rate the 2017 block does not even learn how frequent each token is (the black line).
+# It *can* be trained at higher rates, with a long and careful warm-up; large models prefer not to depend on that.
 #
 # **Root mean square only.** RMSNorm (Zhang and Sennrich 2019) drops LayerNorm's mean and bias. It divides by the root of the mean square and multiplies by learned weights $g$:
 #
 # $$\operatorname{RMSNorm}(x) = \frac{x}{\sqrt{\frac1d\sum_{i=1}^{d} x_i^2 + \epsilon}} \odot g$$
 #
 # Models run in 16 bits, and a sum of squares needs more.
-# LLaMA therefore goes **to float32, divides, casts back to the type of x**, and only then multiplies by $g$. Keep that order if you want to compute what the released
-# weights were trained for. And $\epsilon$ is $10^{-6}$, but $10^{-5}$ in the released 65B.
+# LLaMA therefore goes **to float32, divides, casts back to the type of x**, and only then multiplies by $g$. (And $\epsilon$ is $10^{-6}$, but $10^{-5}$ in the released 65B.)
 #
 # **Exercise 1 of 5 · RMSNorm, in the right precision** (8 minutes, difficulty 1 of 3).
 
@@ -422,8 +394,8 @@ print("in float16:", in_half.tolist())
 print("in float32:", [round(v, 3) for v in rms_norm(spiky, torch.ones(4).half(), 1e-6)[0].tolist()])
 
 # %% [markdown]
-# $300^2$ becomes infinite, and the vector is lost. Both norms forget the *length* of a vector, which is what keeps a deep network stable. LayerNorm also removes one direction out of $d$,
-# the common shift of all channels. RMSNorm bets that nobody needs that. *More · What a norm keeps, and what it costs* draws and times both.
+# $300^2$ becomes infinite, and the vector is lost. Both norms forget a vector's *length*, which keeps a deep network stable. LayerNorm also removes
+# the common shift of all channels; RMSNorm bets that nobody needs that. *More · What a norm keeps, and what it costs* draws and times both.
 #
 # ## 5 · A gate in the MLP
 
@@ -432,8 +404,8 @@ figures_parts.activations()
 
 
 # %% [markdown]
-# A neuron of an MLP looks in one direction $w_1$ and passes on what exceeds a threshold. The three curves hardly differ, so the step from ReLU to SiLU is not the point. The point is the
-# **gate**: a neuron has two directions, and its value is $\operatorname{SiLU}(w_1 \cdot x)$ *times* $w_3 \cdot x$. One part of the input decides how much of another part goes through.
+# The three curves hardly differ, so the step from ReLU to SiLU is not the point. The point is the
+# **gate**: an ordinary neuron looks in one direction $w_1$; a gated one has two, and its value is $\operatorname{SiLU}(w_1 \cdot x)$ *times* $w_3 \cdot x$. One part of the input decides how much of another part goes through.
 #
 # $$\operatorname{SwiGLU}(x) = \bigl(\operatorname{SiLU}(x W_g^\top) \odot x W_u^\top\bigr)\, W_d^\top, \qquad \operatorname{SiLU}(z) = \frac{z}{1 + e^{-z}} .$$
 #
@@ -453,7 +425,7 @@ def swiglu(x, gate, up, down):
 
 
 # %% [markdown]
-# > **Predict first.** An MLP has two matrices with hidden size $4d$. SwiGLU has three. Which hidden size gives the same number of weights?
+# An MLP has two matrices with hidden size $4d$; SwiGLU has three. Which hidden size gives as many weights?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -471,13 +443,12 @@ figures_parts.two_thirds()
 # The hidden size **shrinks to two thirds**, from $4d$ to $\tfrac23 \cdot 4d = \tfrac83 d$. The official code rounds $\lfloor 8d/3 \rfloor$ up to a multiple of 256: 11,008 for the 7B's $d = 4{,}096$.
 #
 # Is a gate better? A gate multiplies, so it learns products with ease, and kinks with difficulty (*More · Products and kinks* measures both). That
-# gates win on *language* is an observation: Shazeer 2020, who introduced SwiGLU, measured a lower loss at equal size and offered no explanation but
-# divine benevolence. PaLM adopted it, LLaMA followed, and so has nearly everybody since.
+# gates win on *language* is an observation: Shazeer 2020, who introduced SwiGLU, offered no explanation but divine benevolence.
 #
 # ## 6 · Positions as rotations
 #
 # Attention compares contents; without positions it could not tell "dog bites man" from "man bites dog". GPT-3 *adds* a learned vector for each absolute position, once, at the
-# input. But what matters in a sentence is *three words ago* rather than *word 1,207*. **RoPE** (Su et al. 2021) leaves the stream alone and turns queries and keys, in every layer, right before they are compared.
+# input. But what matters is *three words ago* rather than *word 1,207*. **RoPE** (Su et al. 2021) leaves the stream alone and turns queries and keys, in every layer, right before they are compared.
 #
 # Read the channels of a query or key in **pairs of neighbours**, $(x_0, x_1), (x_2, x_3), \dots$, each an arrow in a plane. At position $m$, pair
 # $j = 0, 1, \dots, d_h/2 - 1$ is turned by the angle $m\,\omega_j$, where $\omega_j = \theta^{-2j/d_h}$ and $\theta = 10{,}000$:
@@ -485,14 +456,14 @@ figures_parts.two_thirds()
 # $$\begin{pmatrix} x'_{2j} \\ x'_{2j+1} \end{pmatrix} = \begin{pmatrix} \cos m\omega_j & -\sin m\omega_j \\ \sin m\omega_j & \cos m\omega_j \end{pmatrix}
 # \begin{pmatrix} x_{2j} \\ x_{2j+1} \end{pmatrix}$$
 #
-# > **Predict first.** A head has 8 channels, so 4 pairs. Which one turns fastest, and how far has the last one turned at position 3?
+# Here is a head of 8 channels, so 4 pairs:
 
 # %%
 figures_parts.rotation()
 
 
 # %% [markdown]
-# Like the hands of a clock: the first pair turns fast, and the last one hardly at all. Why does this give *relative* positions? Write a pair as a
+# Like the hands of a clock, the first pair turns fast and the last one hardly at all. Why does this give *relative* positions? Write a pair as a
 # complex number, $q$ for the query at position $m$ and $k$ for the key at $m'$, so that turning means multiplying by $e^{i m \omega_j}$. Their dot product is then the real part of
 #
 # $$\bigl(q\, e^{i m \omega_j}\bigr)\,\overline{\bigl(k\, e^{i m' \omega_j}\bigr)} = q\,\bar k \; e^{i (m - m')\omega_j},$$
@@ -533,7 +504,7 @@ for m in (0, 10, 500):
 assert max(scores_at.values()) - min(scores_at.values()) < 1e-2
 
 # %% [markdown]
-# Now all pairs of positions, with positions added as random vectors (as they are before any training), and with rotations:
+# All pairs of positions, with positions added as random vectors (as before any training), and with rotations:
 
 # %%
 length = 40
@@ -549,19 +520,10 @@ figures_parts.relative(
 )
 
 # %% [markdown]
-# On the right, each diagonal has one colour: the score depends on the distance alone. With added vectors a model has to *learn* that, anew for each place. RoPE has no parameters and changes
-# no lengths, and the values stay as they are.
+# On the right, each diagonal has one colour: the score depends on the distance alone, without any parameters. The values stay as they are.
 #
-# **Longer texts for free?** A common claim says so, and indeed the formula exists for any $m$. But look at how many tokens each pair needs for one full turn:
-
-# %%
-figures_parts.wavelengths()
-
-
-# %% [markdown]
-# 23 of 64 pairs never complete a turn within LLaMA's context of 2,048 tokens. At position 4,000 they point where they never pointed in training. So there is **no free length extrapolation**:
-# the score depends on the distance alone, but nobody has trained the *unseen* distances. (*More · Beyond the length of the training* measures it.) Remedies rescale
-# the angles: "NTK-aware" scaling enlarges $\theta$ and helps even without training (bloc97 2023, a public post); position interpolation (Chen et al. 2023) needs a short fine-tuning.
+# **Longer texts for free?** A common claim says so. But 23 of 64 pairs never complete a turn within LLaMA's 2,048 tokens; at position 4,000 they point where they never
+# pointed in training. So there is **no free length extrapolation** (*More · Beyond the length of the training*).
 #
 # ## 7 · The model
 #
@@ -601,7 +563,7 @@ assert list(parameters.values()) == [6738415616, 13015864320, 32528943616, 65285
 #
 # ## 8 · The KV cache
 #
-# To write token 500, must the model read the 499 before it again? Under the causal mask it need not: what comes later does not change what came before. **Keys and values of the past stay as they are.** So keep them.
+# To write token 500, must the model read the 499 before it again? No: under the causal mask, **keys and values of the past stay as they are.** So keep them.
 
 # %%
 figures.cache()
@@ -611,7 +573,7 @@ figures.cache()
 # A `LayerCache` has room for the whole text; `cache.length` says how many positions are filled,
 # and `cache.extend(k, v)` adds the new ones and returns **all keys and values so far**, (B, heads, past + L, $d_h$).
 #
-# While you write, new positions come one at a time; while you read a prompt, $L$ at a time, perhaps in several chunks. Each sees all
+# In writing, new positions come one at a time; in reading a prompt, $L$ at a time. Each sees all
 # of the past, itself, and nothing later. What does the mask with $L$ rows and past + $L$ columns look like?
 #
 # **Exercise 4 of 5 · Causal attention with a cache** (12 minutes, difficulty 3 of 3). Write the softmax yourself:
@@ -650,10 +612,9 @@ for chunks in ([6], [4, 2], [3, 1, 1, 1]):
 
 
 # %% [markdown]
-# Rotary positions fit in well: each key is turned once, by its own position, and stored turned. How much does the cache save? A larger model with random weights (speed does not depend on
-# what it knows) writes one more token.
+# (Each key is turned once, by its own position, and stored turned.) How much does the cache save? A larger model with random weights writes one more token.
 #
-# > **Predict first.** How will the time for one token grow with the text, without a cache and with one?
+# > **Predict first.** How will both times grow with the text?
 
 # %%
 torch.manual_seed(0)
@@ -679,30 +640,24 @@ plots.decoding(seconds, lengths)
 
 
 # %% [markdown]
-# Without the cache a token costs more, the longer the text is: $n$ tokens cost $1 + 2 + \dots + n \approx n^2/2$ passes over single tokens. With it, each costs one. (Attention still looks at all keys, but that is a small part of the work here.)
-# The full experiment, with a small model and longer texts:
+# Without the cache a token costs more, the longer the text is: $n$ tokens cost $1 + 2 + \dots + n \approx n^2/2$ passes over single tokens. With it, each costs one. The full experiment, with a small model and longer texts:
 
 # %%
 claims.stored("llama.cache")
 
 
 # %% [markdown]
-# What limits a cached step? Each token needs **all weights once**: in 16 bits, 2 bytes read for 2 FLOPs. Processors compute hundreds of FLOPs in the time it takes to read a byte, so writing one text waits for memory, not for arithmetic. That is why servers write many
-# texts at once. The price is memory: two vectors for each layer and token, $2 \cdot \text{layers} \cdot d \cdot 2$ bytes. For the 7B that is half a megabyte a token. *More · Memory sums* adds it up.
+# Each cached step still reads **all weights once**, so writing one text waits for memory, not for arithmetic, and servers write many
+# texts at once. The price is memory: two vectors for each layer and token, half a megabyte a token for the 7B (*More · Memory sums*).
 #
 # ## 9 · Your own LLaMA
 #
-# RMSNorm, SwiGLU, rotary positions and attention with a cache: a LLaMA consists of nothing else. Put them together, and train the result next to
-# the library's model, from the same initial weights and on the same batches.
+# You have all the pieces. Put them together, and train the result next to the library's model, from the same weights and on the same batches.
 #
-# | where | what |
-# |---|---|
-# | `model.token(tokens)` | (B, L, d) token vectors |
-# | `block.norm1.weight`, `block.norm2.weight` | for `rms_norm`; eps is `model.config.norm_eps` |
-# | `block.attention.q`, `.k`, `.v`, `.out` | linear layers (call them); heads: `model.config.heads` |
-# | `block.mlp.gate.weight`, `.up.weight`, `.down.weight` | for `swiglu` |
-# | `model.config.theta` | for `rope` |
-# | `model.norm_final.weight`, `model.head(x)` | at the end |
+# - `model.token(tokens)`: (B, L, d) vectors; at the end `model.norm_final.weight` and `model.head(x)`
+# - `block.norm1.weight`, `block.norm2.weight`: for `rms_norm`, with `model.config.norm_eps`
+# - `block.attention.q`, `.k`, `.v`, `.out`: linear layers (call them), with `model.config.heads` heads
+# - `block.mlp.gate.weight`, `.up.weight`, `.down.weight`: for `swiglu`; `model.config.theta`: for `rope`
 #
 # **Exercise 5 of 5 · Your own LLaMA** (15 minutes, difficulty 3 of 3). `caches` holds one cache for each block; all of them hold the same past, and
 # `tokens` come after it, so positions start at `caches[0].length` (read it before the loop). A block is `x = x + attention(norm1(x))`, then
@@ -735,8 +690,6 @@ def llama_logits(model, tokens, caches):
 
 
 # %% [markdown]
-# The optimiser is the paper's: AdamW with weight decay, clipped gradients, a warm-up, and a cosine down to 10 % of the peak. Only the numbers are small.
-#
 # > **Predict first.** Where does the loss start, with 622 words to choose from? How far apart will the two curves be at the end?
 
 # %%
@@ -747,11 +700,8 @@ print(run)
 capstone.curves(run)
 
 # %% [markdown]
-# The loss starts a little above $\log 622 = 6.43$, the loss of a uniform guess, because a new model's logits are not all equal. It falls quickly to what the *frequencies* of
-# the words give, then come pairs of words, then phrases, and then things that need the context: which shape did the story begin with?
-#
-# If your code does the same operations in the same order as the library's, the
-# curves agree bit for bit; otherwise rounding errors of $10^{-7}$ grow from step to step, and neither curve is better. Your model can already write. Greedy, that is, the most probable token each time:
+# The loss starts a little above $\log 622 = 6.43$, the loss of a uniform guess, because a new model's logits are not all equal. First the model learns how frequent each word is, then pairs, phrases, and what the context says.
+# The same operations in the same order give equal curves, bit for bit; otherwise rounding errors of $10^{-7}$ grow from step to step, and neither curve is better. Your model can already write. Greedy, that is, the most probable token each time:
 
 # %%
 capstone.keep(run)
@@ -763,10 +713,9 @@ for beginning in ("once there was", "one day", "mia had"):
 #
 # ### Choosing the next word
 #
-# The model gives a distribution, and you have to choose. Always taking the top makes dull and repetitive text; drawing from the whole distribution also follows its mistakes. Here is
-# your model's distribution at a place where a story can go on in many ways.
+# The model gives a distribution, and you have to choose. Here is a place where a story can go on in many ways.
 #
-# > **Predict first.** At temperature 2, will the most probable word become more or less probable? How many words will a nucleus of 90 % keep?
+# > **Predict first.** At temperature 2, is the top word more or less probable? How many words does a nucleus of 90 % keep?
 
 # %%
 with torch.no_grad():
@@ -779,7 +728,7 @@ plots.sampling(
 )
 
 # %% [markdown]
-# **Temperature** divides the logits $z_i$: $P(i) \propto e^{z_i / T}$. Below 1 the likely get likelier, above 1 the tail grows, and $T \to 0$ is greedy. **Top-k** keeps the $k$ most probable tokens. **Top-p** adapts: it keeps the *nucleus*, the smallest set of
+# **Temperature** divides the logits $z_i$: $P(i) \propto e^{z_i / T}$. Below 1 the likely get likelier; $T \to 0$ is greedy. **Top-k** keeps the $k$ most probable tokens. **Top-p** adapts: it keeps the *nucleus*, the smallest set of
 # most probable tokens whose probabilities sum to $p$ or more (Holtzman et al. 2020): one token where the model is sure, and many where it is not.
 
 # %%
@@ -788,11 +737,11 @@ for T, nucleus in ((0.7, None), (1.0, 0.9), (1.5, None)):
     print(how, write(run.model, "one day", seed=3, **how)[0], "\n")
 
 # %% [markdown]
-# A higher temperature buys variety at the price of mistakes, and a nucleus takes mistakes away. *More · Top-p, and quality against variety* has the exercise and the numbers.
+# Temperature buys variety with mistakes; a nucleus takes mistakes away. *More · Top-p, and quality against variety* has the exercise and the numbers.
 #
 # ## 10 · Does it understand what it reads?
 #
-# A model that writes nice stories may only know which words go together. So we give it a test that nobody passes that way: **reading comprehension**. A text describes a scene; then come questions that only this text answers. Our `llm-toy` was trained on such documents:
+# A model that writes nice stories may only know which words go together. **Reading comprehension** asks for more: a text describes a scene, then come questions that only this text answers. Our shipped `llm-toy` learned from such documents, but only the lines with an arrow count in its loss:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -801,7 +750,7 @@ for part, is_learned in test_scene["parts"][:9]:
     print("→" if is_learned else " ", part)
 
 # %% [markdown]
-# Only the lines with an arrow are learned; all other tokens are left out of the loss. The test scenes contain a colour and a shape that **no training document ever put together** (the eight held-out pairs of lecture 00).
+# The test scenes contain a colour and a shape that **no training document ever put together** (the eight held-out pairs of lecture 00).
 #
 # > **Predict first.** It has read about red things and about rings, but never about a red ring. What will it answer?
 
@@ -816,7 +765,7 @@ for question in test_scene["questions"][:6]:
     print(f"   {question.text:45} {said:8} {'✓' if said == question.answer else '✗'}")
 
 # %% [markdown]
-# Each kind of question, with a 95 % bootstrap interval, and what a blind player gets who always gives the most frequent answer of the kind:
+# Each kind of question, with a 95 % bootstrap interval. *Blind* is always giving the kind's most frequent answer.
 
 # %%
 blind = guessing()
@@ -831,12 +780,12 @@ plots.comprehension(
 )
 
 # %% [markdown]
-# "What colour is the ring?" takes two steps: find *ring* in the text, and take the word in front of *that* ring, not of another one. This **binding** of words that belong together is what CLIP could not do (lecture 01). How did the model come to it?
+# "What colour is the ring?" takes two steps: find *ring*, and take the word in front of *that* ring. This **binding** is what CLIP could not do (lecture 01). How did the model learn it?
 #
 # ### The moment of emergence, and what loss is reasonable
 #
-# With such documents alone it did not: in our trials, a model four times as large answered at chance for 1,000 steps. Too many words stand between the ones that belong together. So training begins with *lists*, which show nothing but the mechanism, a dozen times each
-# (Arora et al. 2023, "Zoology", call it associative recall). This is the training log that ships with the model.
+# With such documents alone it did not. So training begins with *lists*, which show nothing but the mechanism (associative recall: Arora et al. 2023, "Zoology"). This is the
+# training log that ships with the model.
 #
 # > **Predict first.** Will the loss fall smoothly or in steps? And which kind of question will come last?
 
@@ -844,13 +793,13 @@ plots.comprehension(
 plots.emergence(zoo.log("llm-toy"), guessing(), lessons("llm-toy"))
 
 # %% [markdown]
-# Above, the loss falls in *steps*. Before each there is a plateau on which nothing seems to happen, and then, within some hundred steps, a mechanism is there: first "find the word again and take its neighbour", then the same with two words at once, then the partner in a pair, then
-# which of the two is above. Such jumps are known from large models (Olsson et al. 2022, "induction heads"). Below, accuracy asks full sentences, which the lists never show. So it stays at zero or at guessing until sentences come; then relations are there almost at once, because the lists have prepared them. Counting, which the lists hardly touch, comes last.
+# Above, the loss falls in *steps*. After a plateau on which nothing seems to happen, a mechanism is there within some hundred steps: "find the word again and take its neighbour", then the same with two words, then the partner in a pair, then
+# which of the two is above. Such jumps are known from large models (Olsson et al. 2022, "induction heads"). Below, accuracy asks full sentences, which the lists never show. So it stays at zero or at guessing until sentences come. Counting, which the lists hardly touch, comes last.
 #
-# **What loss is reasonable?** It should start near $\log V$ (here 6.43; the first batch says 7.3) and leave the plateau of word frequencies within a hundred steps or so. Where it ends depends on the data: only compare losses over the same tokens, and judge by accuracy; in the last stage the loss is
-# mostly the words of stories, which nobody can foresee. (Its thin line jumps because batches of long and of short texts take turns.)
+# **What loss is reasonable?** It should start near $\log V$ (here 6.43; the first batch says 7.3) and leave it within the first hundred steps. Where it ends depends on the data: compare losses over the same tokens only, and judge by accuracy; the last stage's loss is
+# mostly the words of stories, which nobody can foresee.
 #
-# *Is it a jump in the ability, or in the measure?* Accuracy counts whole answers, and a loss may fall more smoothly (lecture 00). Here the loss jumps too. *More · A diary of trials* tells what went wrong first, and shows the log of the course's second reader, `seq2seq-toy`.
+# *More · A diary of trials* has the trials before, and the log of the second reader, `seq2seq-toy`.
 #
 # ## 11 · Size or tokens?
 #
@@ -858,9 +807,9 @@ plots.emergence(zoo.log("llm-toy"), guessing(), lessons("llm-toy"))
 #
 # $$\mathcal L(N, D) = E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}, \qquad E = 1.69,\ A = 406.4,\ B = 410.7,\ \alpha = 0.34,\ \beta = 0.28$$
 #
-# to more than 400 training runs (their approach 3): $E$ is what nobody can predict, the second term shrinks with size, the third with reading. The constants belong to their data and are disputed in detail; we use the form.
+# to more than 400 training runs (their approach 3). The constants belong to their data and are disputed in detail; we use the form.
 #
-# > **Predict first.** Which of the two does this law expect to be better: GPT-3 (175B, 0.3 T tokens) or LLaMA-13B (1.0 T tokens)? By how much?
+# > **Predict first.** GPT-3 (175B, 0.3 T tokens) or LLaMA-13B (1.0 T): which is better by this law, and by how much?
 
 
 # %%
@@ -877,11 +826,9 @@ for name, n, d in (("GPT-3", 175e9, 300e9), ("LLaMA-13B", 13.0e9, 1.0e12)):
 
 
 # %% [markdown]
-# It expects nearly the same loss, for a quarter of the training compute and **one thirteenth of the cost of use**. The paper measured that the 13B is *better* on most benchmarks; part of that is better data.
+# It expects nearly the same loss, for a quarter of the training compute and **one thirteenth of the cost of use**.
 #
 # Now fix a quality, that of the 65B with its 1.4 T tokens, and ask what every size would need to reach it.
-#
-# > **Predict first.** How many tokens must the 13B read for the quality of the 65B?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -902,8 +849,8 @@ plots.isoloss(same_quality, served)
 
 
 # %% [markdown]
-# At the left edge, training is all there is: the most expensive model is the largest, but the smallest is not the cheapest, and a size in the middle wins. Towards the right the lines cross: **the more a model is used, the smaller it should be.** But not at any price: the 13B would need 7.8 T tokens,
-# more text than there was. LLaMA chose a *series* of sizes.
+# At the left edge, training is all there is: the most expensive model is the largest, but the smallest is not the cheapest, and a size in the middle wins. Towards the right, **the more a model is used, the smaller it should be.** But not at any price: the 13B would need 7.8 T tokens,
+# more text than there was.
 #
 # <!-- CLAIM llama.inference_budget -->
 # Our own experiment: three sizes, trained on the toy corpus for the same training compute and for longer.
@@ -920,7 +867,7 @@ claims.stored("llama.inference_budget")
 #
 # The paper says: 65B parameters, 1.4 T tokens, 2,048 A100 GPUs with 80 GB, "around 380 tokens/sec/GPU", about 21 days (section 2.4). Do these numbers agree with each other?
 #
-# > **Predict first.** An A100 can do 312 TFLOP/s in bfloat16. What share of that did the training use: 10 %, 50 % or 90 %?
+# > **Predict first.** What share of an A100's 312 TFLOP/s did the training use: 10 %, 50 % or 90 %?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -934,8 +881,7 @@ print(f"GPU-hours: {D / rate / 3600:,.0f}")
 assert 20 < days < 21.5 and 0.46 < used / peak < 0.5
 
 # %% [markdown]
-# 20.8 days: everything fits, if the rate is *per GPU*. An MFU of 48 % is very good; the rest is communication, memory traffic and waiting. The paper lists the GPU-hours of all four sizes (table 15), so we can do the
-# same sum for each:
+# 20.8 days: everything fits, if the rate is *per GPU*. An MFU of 48 % is very good. The same sum for all four sizes, from the paper's GPU-hours (table 15):
 
 # %%
 HOURS = {"7B": 82_432, "13B": 135_168, "33B": 530_432, "65B": 1_022_362}  # table 15
@@ -953,8 +899,6 @@ plots.utilisation(
 # ## 13 · What came of it
 #
 # Zero-shot accuracy on eight benchmarks of common sense and reading (table 3 of the paper).
-#
-# > **Predict first.** On how many of the seven that GPT-3 reported is LLaMA-13B, a thirteenth of its size, better?
 
 # %%
 plots.zero_shot()
@@ -973,16 +917,14 @@ print(f"LLaMA-13B is better on {len(better)} of {compared}: {', '.join(better)}"
 
 
 # %% [markdown]
-# "On most benchmarks" holds; look also at PIQA and OpenBookQA, where it does not. The 65B is close to Chinchilla (70B) and PaLM (540B), but behind both on MMLU, an exam in 57 subjects; the authors suspect that they had too few books and papers. On
-# ARC (a science exam, "ARC-e" and "ARC-c"), the 65B is even slightly behind the 33B.
+# "On most benchmarks" holds; look also at PIQA and OpenBookQA, where it does not. The 65B is close to Chinchilla (70B) and PaLM (540B), but behind both on MMLU, an exam in 57 subjects.
 #
-# A base model only continues text. It answers because an answer usually follows a question, and it may just as well go on with more questions. Making it follow instructions is the subject of LLaMA-Adapter, a lecture to come.
+# A base model only continues text. Making it follow instructions is the subject of LLaMA-Adapter, a lecture to come.
 
 # %% [markdown]
 # ## Claims
 #
-# The headline claims of this lecture, measured by the full experiments (`vlcourse claims` repeats them). The
-# numbers are read from their stored results, and a rule computes each verdict.
+# The headline claims, measured by full experiments (`vlcourse claims` repeats them); a rule computes each verdict.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -998,8 +940,8 @@ claims.stored("llama.architecture")
 
 # %% [markdown]
 # <!-- CLAIM llama.architecture -->
-# Each rule's condition was written before its experiment was run; the lengths of text in `llama.cache`, and the words in which `llama.inference_budget` gives its reason, were chosen after trial runs. The arms of the first have the same number of parameters, the same data and the same steps, and each has the learning rate that suits it best. A difference at toy scale says that the effect
-# is there, not how large it is at 7B.
+# Each rule's condition was written before its experiment was run; the lengths of text in `llama.cache`, and the words in which `llama.inference_budget` gives its reason, were chosen after trial runs. In the first, all arms have the same number of parameters,
+# data and steps, and each its best learning rate. The effect at 7B may be larger or smaller.
 
 # %% [markdown]
 # ## Scale it up
@@ -1023,48 +965,35 @@ for name in PRESETS:
 # torchrun --nnodes 256 --nproc-per-node 8 -m vlcourse train llama-65b data.source=FOLDER data.tokenizer=tokenizer.model
 # ```
 #
-# (Add torchrun's `--rdzv-endpoint`, where the nodes meet.) `FOLDER` holds your own text, cleaned; the paper's mixture was not published as files. The recipes use *FSDP* (fully sharded data parallel): each GPU reads its own texts, as always, but stores only its share
-# of weights, gradients and optimiser state, and fetches the rest when it needs it. On one GPU take `run.parallel=none`, a small `train.batch_size` and `train.accumulate`: for a language
+# `FOLDER` holds your own text, cleaned; the paper's mixture was not published as files. The recipes use *FSDP* (fully sharded data parallel): each GPU reads its own texts, but stores only its share
+# of weights, gradients and optimiser state, and fetches the rest when needed. On one GPU take `run.parallel=none`, a small `train.batch_size` and `train.accumulate`: for a language
 # model, unlike for CLIP, accumulating *is* the same as a bigger batch, because no text's loss depends on the other texts. *More · Memory sums* says what fits where.
-#
-# | | the paper | `llm-toy` |
-# |---|---|---|
-# | parameters | 6.7 to 65.3 billion | 230,592 |
-# | tokens | 1.0 or 1.4 T, most of them once | drawn on demand |
-# | batch | 4 M tokens | some thousand |
-# | optimiser | AdamW, β 0.9 and 0.95, weight decay 0.1, clip 1.0 | AdamW, β 0.9 and 0.98, weight decay 0.3, clip 1.0 |
-# | learning rate | 3e-4 (7B, 13B), 1.5e-4 (33B, 65B), 2,000 warm-up steps, cosine to 10 % | 1.8e-3, 50 warm-up steps, cosine to 10 % |
-# | context | 2,048 | 512 |
-# | loss on | every token | answers only, in reading documents |
-# | hardware | 2,048 A100s, 21 days (65B) | two cores, 16 minutes |
 
 # %% [markdown]
 # ## Corrections
 #
 # Where the lecture's slides, or common claims, disagree with the paper or its code:
 #
-# 1. **"About 1.4 TB tokens"** is 1.4 T: trillions of tokens, not terabytes, and the 7B and 13B read 1.0 T. **"Trained on billions of tokens"** (数十亿) is a thousand times too small.
-# 2. **"The dimension grows from 4d to 34d/3"**: the fraction lost its bar. It is *reduced*, to $\tfrac23 \cdot 4d = \tfrac83 d$, because there are three matrices instead of two.
-# 3. **"About 380 tokens a second"** is per GPU. With it 2,048 GPUs need 20.8 days; without it, more than a century.
-# 4. **"Pre-norm and RMSNorm, inspired by GPT-3"**: GPT-3 inspired pre-normalisation alone, and has LayerNorm. RMSNorm is from Zhang and Sennrich 2019.
+# 1. **"About 1.4 TB tokens"** is 1.4 T: trillions of tokens, not terabytes; 7B and 13B read 1.0 T. **"Billions of tokens"** (数十亿) is a thousand times too few.
+# 2. **"The dimension grows from 4d to 34d/3"**: the fraction lost its bar. It *shrinks*, to $\tfrac23 \cdot 4d = \tfrac83 d$.
+# 3. **"About 380 tokens a second"** is per GPU. Otherwise the training would have taken more than a century.
+# 4. **"Pre-norm and RMSNorm, inspired by GPT-3"**: GPT-3 has LayerNorm. RMSNorm is from Zhang and Sennrich 2019.
 # 5. **"One tenth of the size"**: 13 of 175 is 1/13. (The paper's introduction and conclusion say 10×, too.)
-# 6. **"RoPE, inspired by GPTNeo, supports longer contexts"**: RoPE is from Su et al. 2021. The paper cites GPTNeo; GPT-Neo itself has absolute positions. And RoPE
-#    models relative positions, but does not extrapolate to longer texts by itself.
+# 6. **"RoPE, inspired by GPTNeo, supports longer contexts"**: RoPE is from Su et al. 2021; GPT-Neo itself has absolute positions. RoPE does not extrapolate by itself.
 # 7. **"Runs on a single GPU"**: the paper says that of the 13B. The 65B has 131 GB of weights in 16 bits.
-# 8. **"Gutenberg + Books3: books in the public domain"**: Gutenberg is. The paper calls Books3 publicly available, which is not the same.
-# 9. **The cleaning pipeline** of the slides ends with the n-gram filter. The paper has one more step, the classifier for pages like those that Wikipedia cites.
-# 10. **"Open source"** (开源): the code was; the weights came on request, under a licence for research only.
-# 11. **"LLaMA splits numbers into digits, CLIP does not"**: both do. CLIP's pattern matches one digit at a time.
+# 8. **"Gutenberg + Books3: books in the public domain"**: Gutenberg is. The paper calls Books3 publicly available.
+# 9. **The cleaning pipeline** of the slides lacks the paper's last step, the classifier for pages like those that Wikipedia cites.
+# 10. **"Open source"** (开源): the code was; the weights came on request, for research only.
+# 11. **"CLIP does not split numbers"**: it does. Its pattern matches one digit at a time.
 
 # %% [markdown]
 # ## Recap
 #
 # - **Idea.** Use costs $2N$ a token for ever, training $6ND$ once: train a smaller model for longer.
-# - **Data.** Public sources; two thirds web, cleaned by line dedup, language and perplexity. Each filter also throws away good text, according to its taste.
-# - **Tokens.** Pieces with spaces inside, single digits, bytes for the unknown. Nothing is lost.
+# - **Data.** Public sources; two thirds web, cleaned by line dedup, language and perplexity. Each filter has its taste.
 # - **Model.** Pre-norm with RMSNorm, SwiGLU at 2/3 of the width (a gate), RoPE (relative positions without parameters, no free extrapolation). $N \approx 12 d^2 \cdot$ layers.
 # - **Writing.** The KV cache makes each token cost the same, for $4 \cdot \text{layers} \cdot d$ bytes a token in 16 bits. Temperature and nucleus choose between safe and varied.
-# - **Reading.** A small model can learn to bind words of a text that it has just read; the ability appears suddenly, and only with the right data.
+# - **Reading.** A small model can learn to bind words of a text that it has just read; the ability appears suddenly.
 # - **Cost.** $6ND$ over the hardware's peak and an MFU: 65B on 2,048 A100s takes 20.8 days at 48 %.
 
 # %% [markdown]
@@ -1078,31 +1007,7 @@ for name in PRESETS:
 #
 # </details>
 #
-# **2.** Why does the language filter come after the removal of repeated lines?
-#
-# <details><summary>Answer</summary>
-#
-# Pages in other languages carry English boilerplate. With it, a short French page looks English.
-#
-# </details>
-#
-# **3.** You clean the web with an n-gram model of Wikipedia. What is missing from your corpus afterwards, and would another limit help?
-#
-# <details><summary>Answer</summary>
-#
-# Good text of another kind: conversations, dialects, fiction. A lower limit throws away more of it; a higher one keeps more of everything, scrambled text included. You need another reference, not another limit.
-#
-# </details>
-#
-# **4.** SwiGLU has three matrices. Does a block with SwiGLU have more parameters than one with an MLP?
-#
-# <details><summary>Answer</summary>
-#
-# Not if the hidden size is 8d/3 instead of 4d: three times 8/3 is two times 4. Rounding up to a multiple of 256 adds a per cent or so.
-#
-# </details>
-#
-# **5.** RMSNorm(x + c) and LayerNorm(x + c), with the same number c added to all channels: what happens?
+# **2.** RMSNorm(x + c) and LayerNorm(x + c), with the same number c added to all channels: what happens?
 #
 # <details><summary>Answer</summary>
 #
@@ -1110,15 +1015,7 @@ for name in PRESETS:
 #
 # </details>
 #
-# **6.** Why does RoPE not turn the values?
-#
-# <details><summary>Answer</summary>
-#
-# Positions should decide *who looks at whom*, which is the business of query and key. The result of attention is a sum of values from many positions; turned values would mix absolute positions into the content.
-#
-# </details>
-#
-# **7.** A model with rotary positions was trained on 2,048 tokens and is given 4,000. Does it fail with an error?
+# **3.** A model with rotary positions was trained on 2,048 tokens and is given 4,000. Does it fail with an error?
 #
 # <details><summary>Answer</summary>
 #
@@ -1126,23 +1023,7 @@ for name in PRESETS:
 #
 # </details>
 #
-# **8.** Two tokens have logits 2 and 1. What are the odds between them at T = 1, T = 0.5 and T = 2?
-#
-# <details><summary>Answer</summary>
-#
-# $e^{1/T}$: 2.7 to 1, 7.4 to 1, and 1.6 to 1.
-#
-# </details>
-#
-# **9.** The most probable token has 95 %. How many tokens does top-p 0.9 keep, and how many top-k 40?
-#
-# <details><summary>Answer</summary>
-#
-# One, and forty, of which 39 share the last 5 % at most.
-#
-# </details>
-#
-# **10.** You write one text with a 7B model in 16 bits on a GPU that reads 2 TB a second. How many tokens a second at most?
+# **4.** You write one text with a 7B model in 16 bits on a GPU that reads 2 TB a second. How many tokens a second at most?
 #
 # <details><summary>Answer</summary>
 #
@@ -1150,35 +1031,11 @@ for name in PRESETS:
 #
 # </details>
 #
-# **11.** May you change a key in the cache once the next token is known?
-#
-# <details><summary>Answer</summary>
-#
-# There is no reason to: under the causal mask a state depends only on the tokens before it. In a model that looks in both directions, every state would change, and a cache would be wrong.
-#
-# </details>
-#
-# **12.** A 7B model has read 140 billion tokens, as Chinchilla's rule says. You have ten times the compute. Larger, or longer?
+# **5.** A 7B model has read 140 billion tokens, as Chinchilla's rule says. You have ten times the compute. Larger, or longer?
 #
 # <details><summary>Answer</summary>
 #
 # For the lowest loss at this training cost: both, about $\sqrt{10}$ times each. If many people will use it: longer, at the same size. That is LLaMA.
-#
-# </details>
-#
-# **13.** Your model reaches 50 % on "is there a red circle?" and 12 % on "what colour is the star?", with 8 colours. What has it learned?
-#
-# <details><summary>Answer</summary>
-#
-# That the answer to the first is yes or no, and to the second a colour: the form, and nothing of the text. Both numbers are what guessing gives.
-#
-# </details>
-#
-# **14.** 33B and 65B were trained on the same 1.4 T tokens. By Chinchilla's rule, which of them is undertrained?
-#
-# <details><summary>Answer</summary>
-#
-# Neither: 20 tokens a parameter are 0.65 T and 1.3 T. The 33B has read twice the rule, the 65B just above it.
 #
 # </details>
 
@@ -1246,7 +1103,6 @@ plots.perplexities(by_kind, LIMIT)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-texts = list(sentences(1500, seed=31))
 learned = train_sentence_bpe(texts, vocab_size=10_000)
 merges = [piece.text for piece in learned if piece.kind == "normal" and len(piece.text) > 1]
 print(len(learned), "pieces:", Counter(piece.kind for piece in learned).most_common())
@@ -1581,7 +1437,14 @@ plots.emergence(zoo.log("seq2seq-toy"), guessing(), lessons("seq2seq-toy"))
 #
 # ## More · Beyond the length of the training
 #
-# The promised test of section 6. The description stands at the beginning, and we go on asking until the questions stand far beyond the longest document of the training.
+# How many tokens does each pair of a head need for one full turn?
+
+# %%
+figures_parts.wavelengths()
+
+# %% [markdown]
+# The pairs in orange-red never complete one in training. Remedies rescale the angles: "NTK-aware" scaling enlarges $\theta$ and helps even without training (bloc97 2023, a public post);
+# position interpolation (Chen et al. 2023) needs a short fine-tuning. And our reader? The description stands at the beginning, and we go on asking until the questions stand far beyond the longest document of the training.
 #
 # > **Predict first.** Will accuracy fall at once beyond the longest training text, slowly, or not at all?
 
@@ -1643,3 +1506,90 @@ for name, count in parameters.items():
 
 # %% [markdown]
 # The rest is activations. The authors kept those that are expensive to compute and recomputed the others (section 2.4); `run.checkpointing=true` keeps only each block's input.
+#
+# And the paper's recipe beside the toy's:
+#
+# | | the paper | `llm-toy` |
+# |---|---|---|
+# | parameters | 6.7 to 65.3 billion | 230,592 |
+# | tokens | 1.0 or 1.4 T, most of them once | drawn on demand |
+# | batch | 4 M tokens | some thousand |
+# | optimiser | AdamW, β 0.9 and 0.95, weight decay 0.1, clip 1.0 | AdamW, β 0.9 and 0.98, weight decay 0.3, clip 1.0 |
+# | learning rate | 3e-4 (7B, 13B), 1.5e-4 (33B, 65B), 2,000 warm-up steps, cosine to 10 % | 1.8e-3, 50 warm-up steps, cosine to 10 % |
+# | context | 2,048 | 512 |
+# | loss on | every token | answers only, in reading documents |
+# | hardware | 2,048 A100s, 21 days (65B) | two cores, 16 minutes |
+#
+# ## More · Questions
+#
+# **1.** Why does the language filter come after the removal of repeated lines?
+#
+# <details><summary>Answer</summary>
+#
+# Pages in other languages carry English boilerplate. With it, a short French page looks English.
+#
+# </details>
+#
+# **2.** SwiGLU has three matrices. Does a block with SwiGLU have more parameters than one with an MLP?
+#
+# <details><summary>Answer</summary>
+#
+# Not if the hidden size is 8d/3 instead of 4d: three times 8/3 is two times 4. Rounding up to a multiple of 256 adds a per cent or so.
+#
+# </details>
+#
+# **3.** Why does RoPE not turn the values?
+#
+# <details><summary>Answer</summary>
+#
+# Positions should decide *who looks at whom*, which is the business of query and key. The result of attention is a sum of values from many positions; turned values would mix absolute positions into the content.
+#
+# </details>
+#
+# **4.** The most probable token has 95 %. How many tokens does top-p 0.9 keep, and how many top-k 40?
+#
+# <details><summary>Answer</summary>
+#
+# One, and forty, of which 39 share the last 5 % at most.
+#
+# </details>
+#
+# **5.** May you change a key in the cache once the next token is known?
+#
+# <details><summary>Answer</summary>
+#
+# There is no reason to: under the causal mask a state depends only on the tokens before it. In a model that looks in both directions, every state would change, and a cache would be wrong.
+#
+# </details>
+#
+# **6.** Your model reaches 50 % on "is there a red circle?" and 12 % on "what colour is the star?", with 8 colours. What has it learned?
+#
+# <details><summary>Answer</summary>
+#
+# That the answer to the first is yes or no, and to the second a colour: the form, and nothing of the text. Both numbers are what guessing gives.
+#
+# </details>
+#
+# **7.** Two tokens have logits 2 and 1. What are the odds between them at T = 1, T = 0.5 and T = 2?
+#
+# <details><summary>Answer</summary>
+#
+# $e^{1/T}$: 2.7 to 1, 7.4 to 1, and 1.6 to 1.
+#
+# </details>
+#
+# **8.** 33B and 65B were trained on the same 1.4 T tokens. By Chinchilla's rule, which of them is undertrained?
+#
+# <details><summary>Answer</summary>
+#
+# Neither: 20 tokens a parameter are 0.65 T and 1.3 T. The 33B has read twice the rule, the 65B just above it.
+#
+# </details>
+#
+# **9.** You clean the web with an n-gram model of Wikipedia. What is missing from your corpus afterwards, and would another limit help?
+#
+# <details><summary>Answer</summary>
+#
+# Good text of another kind: conversations, dialects, fiction. A lower limit throws away more of it; a higher one keeps more of everything, scrambled text included. You need another reference, not another limit.
+#
+# </details>
