@@ -173,7 +173,10 @@ def emergence(
         inside = [i for i, step in enumerate(steps) if first < step <= after]
         mean = _running_mean([losses[i] for i in inside], 9)
         above.plot([steps[i] for i in inside], mean, color=OTHER, lw=2)
-    above.set(ylabel="loss of a batch\n(nats)", ylim=(0, 1.2 * np.quantile(losses, 0.97)))
+    above.set(ylabel="loss of a batch\n(nats, log scale)", yscale="log")
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5) if min(losses) <= t <= max(losses)]
+    above.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    above.minorticks_off()
     for number, (name, first) in enumerate((stages or {}).items()):
         for either in (above, axis):
             either.axvline(first, color=OTHER, ls=":", lw=1.2)
@@ -227,24 +230,31 @@ def isoloss(rows: Mapping[str, Mapping[str, Any]], served: Tensor) -> Figure:
 
 
 def zero_shot() -> Figure:
-    """The paper's table 3: accuracy on eight benchmarks, LLaMA's sizes beside GPT-3."""
-    figure, (axis,) = new_figure(12, 5.2)
+    """The paper's table 3 as differences: each size minus GPT-3, on the benchmarks it reported."""
+    figure, (axis,) = new_figure(12, 5.0)
     looks = {
-        "GPT-3 175B": ("X", ATTENTION, 13),
-        "LLaMA-7B": ("o", "#A6DCCB", 9),
-        "LLaMA-13B": ("D", LLAMA, 11),
-        "LLaMA-33B": ("s", COLOURS[5], 9),
-        "LLaMA-65B": ("^", STREAM, 10),
+        "LLaMA-7B": ("o", "#A6DCCB"),
+        "LLaMA-13B": ("D", LLAMA),
+        "LLaMA-33B": ("s", COLOURS[5]),
+        "LLaMA-65B": ("^", STREAM),
     }
-    for name, (marker, colour, size) in looks.items():
-        values = [np.nan if v is None else v for v in ZERO_SHOT[name]]
+    gpt3 = ZERO_SHOT["GPT-3 175B"]
+    both = [i for i, value in enumerate(gpt3) if value is not None]
+    places = np.arange(len(both))
+    reported = np.array([gpt3[i] for i in both], dtype=float)
+    for number, (name, (marker, colour)) in enumerate(looks.items()):
+        values = np.array([ZERO_SHOT[name][i] for i in both], dtype=float)
         axis.plot(
-            range(len(values)), values, marker, color=colour, markersize=size, label=name,
-            linestyle="none", markeredgecolor="black", markeredgewidth=0.8,
+            places + 0.16 * (number - 1.5), values - reported, marker, color=colour, markersize=10,
+            label=name, linestyle="none", markeredgecolor="black", markeredgewidth=0.8,
         )  # fmt: skip
-    axis.set_xticks(range(len(BENCHMARKS)), BENCHMARKS)
-    axis.set(ylabel="accuracy, zero-shot (%)", ylim=(43, 90), xlim=(-0.5, len(BENCHMARKS) - 0.5))
-    axis.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.13), columnspacing=1.2)
+    axis.axhline(0, color=ATTENTION, linewidth=2)
+    axis.text(places[-1] + 0.55, 0, "GPT-3 175B", color=ATTENTION, va="center")
+    axis.set_xticks(places, [f"{BENCHMARKS[i]}\n{gpt3[i]:.1f} %" for i in both])
+    axis.set(ylabel="accuracy minus GPT-3's (points)", xlim=(-0.5, len(both) - 0.5))
+    axis.set_xlabel("benchmark, and GPT-3's zero-shot accuracy on it")
+    axis.grid(False, axis="x")
+    axis.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.14), columnspacing=1.2)
     return figure
 
 
