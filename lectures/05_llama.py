@@ -153,7 +153,8 @@ def lessons(name):
 #
 # **LayerNorm** subtracts a vector's mean, divides by its standard deviation, then scales and shifts by learned numbers. A **Transformer
 # block** is attention, then an MLP (two matrices, a non-linearity between them) for each token alone; each adds its result to its input.
-# Four tokens, all scores 0, under the causal mask:
+#
+# Four tokens under the causal mask, with all scores 0:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -256,7 +257,7 @@ assert precision > 0.97 and recall > 0.75
 # ## 3 · Tokens
 #
 # CLIP's tokenizer (lecture 01) starts from bytes and lower-cases its text. LLaMA's is **SentencePiece BPE**. It learns in the same way, by merging the most frequent pair
-# of neighbours again and again, but four things differ:
+# of neighbours again and again, but the rest differs:
 #
 # | | CLIP (byte-level BPE) | LLaMA (SentencePiece BPE) |
 # |---|---|---|
@@ -752,7 +753,7 @@ for part, is_learned in test_scene["parts"][:9]:
 # %% [markdown]
 # The test scenes contain a colour and a shape that **no training document ever put together** (the eight held-out pairs of lecture 00).
 #
-# > **Predict first.** It has read about red things and about rings, but never about a red ring. What will it answer?
+# > **Predict first.** It never read about that colour and that shape together. How many of six answers will be right?
 
 # %%
 card = zoo.card("llm-toy")
@@ -898,7 +899,7 @@ plots.utilisation(
 # %% [markdown]
 # ## 13 · What came of it
 #
-# Zero-shot accuracy on eight benchmarks of common sense and reading (table 3 of the paper).
+# Zero-shot accuracy minus GPT-3's, on the seven benchmarks of common sense and reading that both report (table 3 of the paper; SIQA has no GPT-3).
 
 # %%
 plots.zero_shot()

@@ -173,7 +173,8 @@ def emergence(
         inside = [i for i, step in enumerate(steps) if first < step <= after]
         mean = _running_mean([losses[i] for i in inside], 9)
         above.plot([steps[i] for i in inside], mean, color=OTHER, lw=2)
-    above.set(ylabel="loss of a batch\n(nats, log scale)", yscale="log")
+    low, high = float(np.quantile(losses, 0.02)), max(losses)
+    above.set(ylabel="loss of a batch\n(nats, log scale)", yscale="log", ylim=(low, 8 * high))
     ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5) if min(losses) <= t <= max(losses)]
     above.set_yticks(ticks, [f"{t:g}" for t in ticks])
     above.minorticks_off()
@@ -190,10 +191,12 @@ def emergence(
         steps, values = _column(log, kind)
         axis.plot(steps, [100 * v for v in values], lines[number % 8], color=colour, label=kind)
         if chance and kind in chance:
-            axis.plot(end * 1.015, 100 * chance[kind], "<", color=colour, clip_on=False)
+            beside = list(chance.values())[:number].count(chance[kind])  # the same guess
+            at = end * (1.015 + 0.025 * beside)
+            axis.plot(at, 100 * chance[kind], "<", color=colour, clip_on=False)
     axis.set(xlabel="training step", ylabel="answers right (%)", ylim=(0, 103), xlim=(0, end))
     title = "triangles at the right: guessing" if chance else None
-    axis.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), title=title)
+    axis.legend(loc="center left", bbox_to_anchor=(1.09, 0.5), title=title)
     return figure
 
 
