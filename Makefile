@@ -36,10 +36,10 @@ test: $(READY)
 	$(STEP) "ruff check" $(BIN)/ruff check --quiet .
 	$(STEP) "ruff format" $(BIN)/ruff format --check --quiet .
 	$(STEP) "mypy" $(BIN)/mypy --no-error-summary
-	$(STEP) "unit tests" $(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(STEP) "unit tests" $(BIN)/pytest -q -p no:nbval -n $(JOBS) --dist loadfile --no-loadscope-reorder
 	$(STEP) "notebooks are built" $(BIN)/vlcourse build --check
 	$(STEP) "notebooks, blank and solved" env OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) \
-	--dist loadscope --nbval-lax --nbval-current-env notebooks solutions
+	--dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env notebooks solutions
 
 lectures: $(READY)
 	@$(BIN)/vlcourse build

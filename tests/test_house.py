@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
+import runpy
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,3 +108,25 @@ def test_every_lecture_folder_is_in_the_catalogue(repo: Path) -> None:
     teach = repo / "vlcourse" / "teach"
     folders = {path.parents[1].name for path in teach.glob("*/exercises/__init__.py")}
     assert {lecture.__name__.rpartition(".")[2] for lecture in LECTURES} == folders
+
+
+def test_solutions_run_in_full_and_before_the_blank_notebooks_which_run_in_short(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLCOURSE_QUICK", "")
+    hooks = runpy.run_path(str(repo / "conftest.py"))
+    cells = {"notebooks/a": 3, "notebooks/b": 1, "solutions/a": 1, "solutions/b": 3}
+    items = [SimpleNamespace(path=repo / f"{n}.ipynb") for n, k in cells.items() for _ in range(k)]
+    hooks["pytest_collection_modifyitems"](items)
+    order, quick = [], {}
+    for item in items:
+        hooks["pytest_runtest_setup"](item)
+        order.append(f"{item.path.parent.name}/{item.path.stem}")
+        quick[order[-1]] = os.environ["VLCOURSE_QUICK"]
+    assert list(dict.fromkeys(order)) == [
+        "solutions/b",
+        "solutions/a",
+        "notebooks/a",
+        "notebooks/b",
+    ]
+    assert quick == {name: "1" if name.startswith("notebooks") else "" for name in cells}

@@ -13,7 +13,7 @@ from vlcourse.layers.errors import ModelError
 
 
 class _GatherRows(torch.autograd.Function):
-    """All ranks' rows, with a gradient: what every rank feels for my rows comes back to me.
+    """All ranks' rows, with a gradient: what all ranks contribute to my rows' gradient is summed.
 
     ``torch.distributed.all_gather`` alone returns constants, so that each rank would learn only
     from its own rows' role as queries and never from their role as somebody else's negatives.

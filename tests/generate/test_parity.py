@@ -66,7 +66,7 @@ def frequent(model: LLaMA, tokens: Tensor, mask: Tensor) -> list[int]:
 def test_greedy(twins: tuple[Any, LLaMA], penalty: float) -> None:
     hf, model = twins
     early = 0
-    for seed in range(4):
+    for seed in range(2):
         tokens, mask = prompts(seed, 5, 1, 9)
         ids = frequent(model, tokens, mask)
         for end in (None, ids[0], ids[:3]):
@@ -79,11 +79,10 @@ def test_greedy(twins: tuple[Any, LLaMA], penalty: float) -> None:
             )  # fmt: skip
             same(found, expected)
             early += end is not None and bool((found[:, -1] == PAD).any() or found.shape[1] < 17)
-    assert early >= 4
+    assert early >= 2
 
 
-@pytest.mark.parametrize("beams", [2, 3, 5])
-@pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 1.0, 2.5])
+@pytest.mark.parametrize(("length_penalty", "beams"), [(-1.0, 5), (0.0, 2), (1.0, 3), (2.5, 2)])
 def test_beam_search(twins: tuple[Any, LLaMA], beams: int, length_penalty: float) -> None:
     hf, model = twins
     tokens, mask = prompts(beams, 4, 7, 2)
@@ -115,7 +114,7 @@ def test_beam_search(twins: tuple[Any, LLaMA], beams: int, length_penalty: float
 
 def test_beam_search_with_a_repetition_penalty(twins: tuple[Any, LLaMA]) -> None:
     hf, model = twins
-    for seed, penalty in itertools.product(range(4), (1.2, 0.8)):
+    for seed, penalty in itertools.product(range(2), (1.2, 0.8)):
         tokens, mask = prompts(seed, 6, 6)
         end = frequent(model, tokens, mask)[1]
         expected, _ = theirs_new(

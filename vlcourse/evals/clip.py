@@ -69,8 +69,15 @@ def classifier(
     templates = check_templates(templates)
     prompts = [template.format(name) for name in names for template in templates]
     embeddings = embed_texts(model, tokenizer, prompts)  # (C·T, D)
-    mean = embeddings.view(len(names), len(templates), -1).mean(dim=1)  # (C, D)
-    return F.normalize(mean, dim=-1)
+    return ensemble(embeddings.view(len(names), len(templates), -1))
+
+
+def ensemble(prompts: Tensor) -> Tensor:
+    """(C, T, D) embeddings of T prompts a class → (C, D): the direction of their mean, length 1.
+
+    Each prompt's embedding is brought to length 1 first, so that all of them weigh the same.
+    """
+    return F.normalize(F.normalize(prompts, dim=-1).mean(dim=1), dim=-1)
 
 
 def world_class_names() -> list[str]:

@@ -164,13 +164,20 @@ class TextTower(nn.Module):
         for block in self.blocks:
             x = block(x, causal=True)
         x = self.norm_final(x)
-        end = tokens.argmax(dim=-1)  # (B,) the end of text has the largest id
-        rows = torch.arange(len(x), device=x.device)
-        return x[rows, end], {"tokens": x}
+        return eot_pooling(x, tokens), {"tokens": x}
 
     def states(self, tokens: Tensor) -> tuple[Tensor, ...]:
         """(B, L, width) after each block; the texts as in :meth:`forward`."""
         return block_states(self.blocks, lambda: self(tokens))
+
+
+def eot_pooling(states: Tensor, tokens: Tensor) -> Tensor:
+    """(B, L, D) states, (B, L) ids → (B, D): each text's state at its end of text, the largest id.
+
+    Of several largest ids the first one counts.
+    """
+    end = tokens.argmax(dim=-1)  # (B,)
+    return states[torch.arange(len(states), device=states.device), end]
 
 
 class CLIP(Trainable):

@@ -106,7 +106,7 @@ class ViT(nn.Module):
                 f"this tower takes {self.config.image_size} px images, not "
                 f"{pixels.shape[-2]}×{pixels.shape[-1]}: resize them first"
             )
-        x = rearrange(self.patch(pixels), "b d h w -> b (h w) d")  # (B, patches, D)
+        x = patch_embedding(pixels, self.patch.weight)  # (B, patches, D)
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + patches, D)
         x = self.norm_pre(x + self.positions)
         for block in self.blocks:
@@ -116,6 +116,21 @@ class ViT(nn.Module):
     def states(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """(B, 1 + patches, width) after each block; the images as in :meth:`forward`."""
         return block_states(self.blocks, lambda: self(pixels))
+
+
+def patch_embedding(images: Tensor, weight: Tensor) -> Tensor:
+    """An image as a sequence: each patch by one linear map, read row by row.
+
+    Args:
+        images: (B, 3, H, W).
+        weight: (D, 3, P, P), a convolution whose stride is its size; what is left of an image
+            beyond the last whole patch is not read.
+
+    Returns:
+        (B, H/P · W/P, D).
+    """
+    grid = F.conv2d(images, weight, stride=weight.shape[-2:])  # (B, D, H/P, W/P)
+    return rearrange(grid, "b d h w -> b (h w) d")
 
 
 def resize_positions(positions: Tensor, grid: int) -> Tensor:

@@ -38,12 +38,20 @@ _RULES: tuple[tuple[str, str], ...] = (
         r"axis \3 does not exist, this tensor has axes \1 to \2",
     ),
     (
+        r"index (-?\d+) is out of bounds for dimension (\d+) with size (\d+)",
+        r"index \1 does not exist: axis \2 has \3 entries, numbered from 0",
+    ),
+    (
         r"Sizes of tensors must match except in dimension (\d+).*",
         r"the tensors to join must agree on every axis but axis \1",
     ),
     (
         r"expected scalar type (\w+) but found (\w+)",
         r"one tensor holds \2 and the other \1: make the types equal",
+    ),
+    (
+        r"grad can be implicitly created only for scalar outputs",
+        "backward() starts at one number: take the mean or the sum first",
     ),
     (
         r"(?:expected )?m1 and m2 to have the same dtype.*",

@@ -1,4 +1,4 @@
-"""The drawn figures of the CLIP lecture; the plots of its measurements are in plots_clip.py.
+"""The drawn figures of the CLIP lecture; its plots are in plots.py and plots_use.py.
 
 Each function returns a Figure, which a notebook shows when it is the last value of a cell. Colours
 keep their meaning: blue for images, orange-red for texts, green for what matches.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IMAGE, TEXT, MATCH, OTHER = COLOURS[0], COLOURS[1], COLOURS[2], GREY
+FRAME = "#C2007A"  # none of the toy world's colours
 
 
 def supervision(image: Tensor, label: str, caption: str) -> Figure:
@@ -51,16 +52,16 @@ def datasets() -> Figure:
         "ImageNet-1k\n(labels, no text)": (1.28, OTHER),
         "YFCC100M, usable English text": (15, TEXT),
         "YFCC100M, all": (100, OTHER),
-        "WIT (CLIP)": (400, MATCH),
+        "WIT (CLIP)": (400, TEXT),
         "ALIGN, follow-up": (1800, TEXT),
     }
     figure, (axis,) = new_figure(9, 4.4)
     for place, (value, colour) in enumerate(rows.values()):
-        axis.barh(-place, value, color=colour)
+        axis.barh(-place, value, color=colour, alpha=1 if value == 400 else 0.55)
         said = f"{value * 1000:.0f} k" if value < 1 else f"{value:,g} M"
         axis.annotate(said, (value, -place), (5, 0), textcoords="offset points", va="center")
     axis.set_yticks([-i for i in range(len(rows))], list(rows))
-    axis.set(xscale="log", xlim=(0.03, 20000), xlabel="images (millions, log scale)")
+    axis.set(xscale="log", xlim=(0.03, 20000), xlabel="images (millions, log);  orange: with text")
     axis.grid(False, axis="y")
     return figure
 
@@ -135,10 +136,10 @@ def compositions(
         axis.set_xticks([])
         axis.set_yticks([])
         for spine in axis.spines.values():
-            spine.set(visible=out, color=TEXT, linewidth=5)
+            spine.set(visible=out, color=FRAME, linewidth=5)
         if out:
-            axis.plot((0.06, 0.22), (0.78, 0.94), color=TEXT, transform=axis.transAxes)
-            axis.plot((0.06, 0.22), (0.94, 0.78), color=TEXT, transform=axis.transAxes)
+            axis.plot((0.06, 0.22), (0.78, 0.94), color="white", transform=axis.transAxes)
+            axis.plot((0.06, 0.22), (0.94, 0.78), color="white", transform=axis.transAxes)
     return figure
 
 
@@ -279,7 +280,7 @@ def causal(words: Sequence[str]) -> Figure:
     n = len(words)
     allowed = np.tril(np.ones((n, n)))
     allowed[-1] = 2
-    axis.imshow(allowed, cmap=ListedColormap(["#F2F2F2", "#9CC7E4", MATCH]))
+    axis.imshow(allowed, cmap=ListedColormap(["#F2F2F2", "#F3C6A5", TEXT]))
     axis.set_xticks(range(n), words, rotation=40, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(n), words)
     axis.set(xlabel="may look at this token", ylabel="this token")

@@ -1,4 +1,4 @@
-"""More drawn figures of the CLIP lecture: what is inside of the towers, and what sits around them.
+"""More drawn figures of the CLIP lecture: what is inside the towers, and what surrounds them.
 
 Blue is for images, orange-red for texts, green for what matches or is new.
 """
@@ -90,14 +90,19 @@ def attention_pool(side: int = 3) -> Figure:
 def shift(curves: Mapping[str, Sequence[float]]) -> Figure:
     """How far a feature moves (share of its length) when the picture moves by 0, 1, 2, … pixels."""
     figure, (axis,) = new_figure(8.5, 4.2)
-    for (name, values), colour in zip(curves.items(), (TEXT, MATCH), strict=True):
-        axis.plot(range(len(values)), [100 * v for v in values], "o-", color=colour, label=name)
+    for (name, values), colour in zip(curves.items(), (OTHER, MATCH), strict=True):
+        axis.plot(range(len(values)), [100 * v for v in values], "o-", color=colour)
+        middle = len(values) // 2
+        top = 100 * max(values[middle - 1 : middle + 2])
+        axis.annotate(
+            name, (middle, top), (0, 8), textcoords="offset points", color=colour, ha="center"
+        )
     axis.set(
         xlabel="the picture moves to the right by … (px)",
         ylabel="change of the feature\n(% of its length)",
-        ylim=(0, None),
     )
-    axis.legend()
+    axis.margins(y=0.15)
+    axis.set_ylim(0, None)
     return figure
 
 
@@ -114,7 +119,7 @@ def positions(grids: Sequence[Tensor], titles: Sequence[str]) -> Figure:
 
 
 def merging(steps: Sequence[tuple[int, Sequence[str]]], lengths: Mapping[int, float]) -> Figure:
-    """A word's symbols after some numbers of merges, and tokens a caption by number of merges."""
+    """A word's symbols after some numbers of merges, and tokens per caption by number of merges."""
     figure, axes = new_figure(13, 0.62 * len(steps) + 1.4, 2, width_ratios=(1.5, 1))
     letters = sum(len(s.replace("</w>", "")) for s in steps[0][1])
     canvas(axes[0], letters + 3.2, 1.1 * len(steps))
@@ -129,7 +134,7 @@ def merging(steps: Sequence[tuple[int, Sequence[str]]], lengths: Mapping[int, fl
             x += len(word)
     axes[0].set_title("one word; green: its last symbol")
     axes[1].plot(list(lengths), list(lengths.values()), "o-", color=TEXT)
-    axes[1].set(xlabel="merges learned", ylabel="tokens a caption (mean)", ylim=(0, None))
+    axes[1].set(xlabel="merges learned", ylabel="tokens per caption (mean)", ylim=(0, None))
     axes[1].set_title("more merges, shorter texts")
     return figure
 
@@ -137,15 +142,15 @@ def merging(steps: Sequence[tuple[int, Sequence[str]]], lengths: Mapping[int, fl
 def gather() -> Figure:
     """Forward and backward of the gather on two ranks, seen from rank 0's rows."""
     figure, axes = new_figure(13, 5.6, 2)
-    titles = ("forward: everybody gets all rows", "backward: everybody's gradient comes home")
+    titles = ("forward: every rank gets all rows", "backward: each gradient returns to its rank")
     for axis, title in zip(axes, titles, strict=True):
         canvas(axis, 13, 9.4)
         axis.set_title(title)
         for rank, y in ((0, 5.4), (1, 1.0)):
-            colour = (IMAGE, COLOURS[4])[rank]
+            colour = (TEXT, COLOURS[4])[rank]
             axis.text(0.1, y + 2.6, f"rank {rank}", fontsize=13, weight="bold", color=colour)
             box(axis, 0.1, y + 0.5, 2.6, 1.5, f"own rows\n$T_{rank}$  (n, d)", colour, 12)
-            box(axis, 5.3, y + 1.25, 2.4, 1.1, "$T_0$", IMAGE, 12)
+            box(axis, 5.3, y + 1.25, 2.4, 1.1, "$T_0$", TEXT, 12)
             box(axis, 5.3, y, 2.4, 1.1, "$T_1$", COLOURS[4], 12)
             box(axis, 9.3, y + 0.3, 3.5, 1.8, f"its own loss $L_{rank}$\nn × N logits", MATCH, 12)
     for y in (5.4, 1.0):
@@ -159,7 +164,7 @@ def gather() -> Figure:
     arrow(axes[1], (5.2, 5.95), (2.8, 2.5))
     arrow(axes[1], (5.2, 1.55), (2.8, 2.0))
     axes[0].text(4.0, 0.2, "all_gather", ha="center", fontsize=13)
-    axes[1].text(4.0, 0.2, "reduce_scatter: add up, keep mine", ha="center", fontsize=13)
+    axes[1].text(4.0, 0.2, "reduce_scatter: add up, keep your own rows", ha="center", fontsize=13)
     return figure
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from vlcourse.teach.checking import Exercise
-from vlcourse.teach.clip.exercises import capstone, gather, merges, model
+from vlcourse.teach.clip.exercises import (
+    capstone,
+    classifier,
+    gather,
+    itc,
+    merges,
+    patches,
+    pooling,
+)
 
 EXERCISES: tuple[Exercise, ...] = (
-    *model.EXERCISES,
+    *patches.EXERCISES,
+    *pooling.EXERCISES,
+    *itc.EXERCISES,
+    *capstone.EXERCISES,
+    *classifier.EXERCISES,
     *merges.EXERCISES,
     *gather.EXERCISES,
-    *capstone.EXERCISES,
 )

@@ -14,7 +14,7 @@ from vlcourse.models.clip import CLIP, CLIPConfig, TextConfig
 from vlcourse.models.vit import ViTConfig
 from vlcourse.teach import yours
 from vlcourse.teach.checking import Exercise, Right, Wrong, call, expect, expect_close
-from vlcourse.teach.clip.exercises import model as pieces
+from vlcourse.teach.clip.exercises import itc, patches, pooling
 from vlcourse.teach.mistakes import Mistake, expect_right
 
 
@@ -29,9 +29,9 @@ def clip_loss(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     Returns:
         The contrastive loss, a scalar.
     """
-    patch_embedding = yours.pick("clip.patch_embedding", pieces.patch_embedding)
-    eot_pooling = yours.pick("clip.eot_pooling", pieces.eot_pooling)
-    itc_loss = yours.pick("clip.itc_loss", pieces.itc_loss)
+    patch_embedding = yours.pick("clip.patch_embedding", patches.patch_embedding)
+    eot_pooling = yours.pick("clip.eot_pooling", pooling.eot_pooling)
+    itc_loss = yours.pick("clip.itc_loss", itc.itc_loss)
     image, text = model.image, model.text
     x = patch_embedding(pixels, image.patch.weight)  # (B, patches, D)
     x = torch.cat([image.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + patches, D)
@@ -89,7 +89,7 @@ def _with(slip: str, model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     """The whole, with one mistake or none."""
     scales = {"no scale": 1.0, "t for its exp": model.log_scale, "1 / scale": 1 / model.scale()}
     image, text = _image(model, pixels, slip), _text(model, tokens, slip)
-    return pieces.itc_loss(image, text, scales.get(slip, model.scale()))
+    return itc.itc_loss(image, text, scales.get(slip, model.scale()))
 
 
 def _mistake(name: str, slip: str, what: str, hint: str) -> Mistake:
@@ -273,12 +273,12 @@ def _library(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
 
 def _scale_as_a_number(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     image, text = _image(model, pixels, ""), _text(model, tokens, "")
-    return pieces.itc_loss(image, text, model.scale().item())
+    return itc.itc_loss(image, text, model.scale().item())
 
 
 def _detached_text(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     image, text = _image(model, pixels, ""), _text(model, tokens, "")
-    return pieces.itc_loss(image, text.detach(), model.scale())
+    return itc.itc_loss(image, text.detach(), model.scale())
 
 
 @torch.no_grad()
@@ -289,20 +289,20 @@ def _without_gradient(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
 def _normalised_before(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     image, text = _image(model, pixels, ""), _text(model, tokens, "")
     unit = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
-    return pieces.itc_loss(*unit, model.scale())
+    return itc.itc_loss(*unit, model.scale())
 
 
 def _texts_first(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
-    return pieces.itc_loss(_text(model, tokens, ""), _image(model, pixels, ""), model.scale())
+    return itc.itc_loss(_text(model, tokens, ""), _image(model, pixels, ""), model.scale())
 
 
 def _pooled_before_the_norm(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
     y = model.text.token(tokens) + model.text.positions[: tokens.shape[1]]
     for block in model.text.blocks:
         y = block(y, causal=True)
-    end = pieces.eot_pooling(y, tokens)  # LayerNorm takes each position by itself
+    end = pooling.eot_pooling(y, tokens)  # LayerNorm takes each position by itself
     text = model.text.norm_final(end) @ model.text_projection.weight.T
-    return pieces.itc_loss(_image(model, pixels, ""), text, model.log_scale.exp().clamp(max=100))
+    return itc.itc_loss(_image(model, pixels, ""), text, model.log_scale.exp().clamp(max=100))
 
 
 EXERCISES: tuple[Exercise, ...] = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlcourse import losses
-from vlcourse.teach.checking import Exercise, Wrong, call, expect, expect_close, expect_shape, fail
+from vlcourse.teach.checking import Exercise, Right, Wrong, call, expect_close, expect_shape, fail
 
 
 def gather_rows(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
@@ -29,19 +29,9 @@ def _check(candidate: Any) -> None:
         mine = slice(rank * _ROWS, (rank + 1) * _ROWS)
         own = [side.detach()[mine].clone().requires_grad_() for side in (image, text)]
         received = [list(side.detach().clone().split(_ROWS)) for side in (image, text)]
-        before = [list(parts) for parts in received]
         gathered = [call(candidate, *part, rank) for part in zip(own, received, strict=True)]
         for rows, side in zip(gathered, (image, text), strict=True):
             _check_values(rows, side.detach(), rank)
-        expect(
-            all(
-                a is b
-                for x, y in zip(received, before, strict=True)
-                for a, b in zip(x, y, strict=True)
-            ),
-            "your code changes the list it was given",
-            "Copy it first: parts = list(received).",
-        )
         _check_gradients(gathered, own, (image, text), mine)
 
 
@@ -55,6 +45,14 @@ def _check_values(rows: Tensor, right: Tensor, rank: int) -> None:
             "your own rows come first on every rank, so row i is another sample on each of them",
             "Keep the order of the ranks: your rows belong at position `rank`.",
         )
+    own = right[rank * _ROWS : (rank + 1) * _ROWS]
+    for place in (0, _RANKS - 1):
+        put = torch.cat([right[: place * _ROWS], own, right[(place + 1) * _ROWS :]])
+        if place != rank and torch.allclose(rows.detach(), put):
+            fail(
+                f"rank {rank} puts its own rows in the place of rank {place}",
+                "Each rank has a place of its own: parts[rank], not a number written down.",
+            )
     expect_close(
         rows,
         right,
@@ -120,6 +118,41 @@ def _in_place(local: Tensor, received: list[Tensor], rank: int) -> Tensor:
     return torch.cat(received)
 
 
+def _always_first(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    return torch.cat([local, *received[1:]])
+
+
+def _always_last(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    return torch.cat([*received[:-1], local])
+
+
+def _detached(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    return torch.cat([*received[:rank], local.detach(), *received[rank + 1 :]])
+
+
+def _times_the_ranks(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    extra = (len(received) - 1) * (local - local.detach())  # DDP's mean made good by hand
+    return torch.cat([*received[:rank], local + extra, *received[rank + 1 :]])
+
+
+def _stacked(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    return torch.stack([*received[:rank], local, *received[rank + 1 :]])
+
+
+def _by_slices(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    return torch.cat([*received[:rank], local, *received[rank + 1 :]])
+
+
+def _by_comprehension(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    return torch.cat([local if r == rank else part for r, part in enumerate(received)])
+
+
+def _by_assignment(local: Tensor, received: Sequence[Tensor], rank: int) -> Tensor:
+    rows = torch.cat(list(received))
+    rows[rank * len(local) : (rank + 1) * len(local)] = local
+    return rows
+
+
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         id="clip.gather_bug",
@@ -141,6 +174,16 @@ EXERCISES: tuple[Exercise, ...] = (
             Wrong("own rows appended", _own_appended, "once"),
             Wrong("copy and rows averaged", _averaged, "`local` enters once"),
             Wrong("changed in place", _in_place, "list(received)"),
+            Wrong("always first", _always_first, "not a number written down"),
+            Wrong("always last", _always_last, "not a number written down"),
+            Wrong("detached", _detached, "put `local` itself"),
+            Wrong("times the number of ranks", _times_the_ranks, "`local` enters once"),
+            Wrong("stacked", _stacked, "torch.cat"),
+        ),
+        right=(
+            Right("slices", _by_slices),
+            Right("a comprehension", _by_comprehension),
+            Right("assigned into the whole", _by_assignment),
         ),
     ),
 )

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from vlcourse.teach.checking import Exercise
-from vlcourse.teach.overview.exercises import overview, world
+from vlcourse.teach.overview.exercises import guess, leaks, world
 
-EXERCISES: tuple[Exercise, ...] = (*overview.EXERCISES, *world.EXERCISES)
+EXERCISES: tuple[Exercise, ...] = (*world.EXERCISES, *guess.EXERCISES, *leaks.EXERCISES)
