@@ -1050,6 +1050,45 @@ assert 0.18 < mfu < 0.22
 # </details>
 
 # %% [markdown]
+# ## More · Further questions
+#
+# **1.** What goes wrong if the scale $e^t$ is fixed at 1?
+#
+# <details><summary>Answer</summary>
+#
+# The logits lie between −1 and 1 and the softmax stays nearly flat. Even a perfect model has a high loss, and all negatives
+# push almost alike, easy ones as much as hard ones.
+#
+# </details>
+#
+# **2.** Your model names 90 % of the CIFAR-10 photos right by prompts, after training on captions of CIFAR-10. Is that zero-shot?
+#
+# <details><summary>Answer</summary>
+#
+# No. It saw these classes in training, only written as text. Zero-shot transfer needs classes (or data sets) without any
+# labelled example in training.
+#
+# </details>
+#
+# **3.** Why normalise before the mean over templates, and once more after it?
+#
+# <details><summary>Answer</summary>
+#
+# Before: otherwise prompts with long embeddings count more. After: the mean of unit vectors is shorter the less they agree,
+# and a class must not win or lose by the length of its weight.
+#
+# </details>
+#
+# **4.** The batch is 128, and a run on photos of ten classes ends at a loss of 3.4. Is it broken?
+#
+# <details><summary>Answer</summary>
+#
+# No. About a dozen photos of the batch share each class, and a caption that names only the class fits all of them. Even a model that always knows the class
+# pays about log 12.8 = 2.5, and ours names two photos in three.
+#
+# </details>
+
+# %% [markdown]
 # ## More · Corrections
 #
 # 1. **YFCC100M** (slides) is not just noisy: the paper says what is left, 15 million pictures with English natural-language titles or descriptions, about as many as
@@ -1353,9 +1392,9 @@ def gather_rows(local, received, rank):
 
 
 # %% [markdown]
-# With this repair every rank computes the *whole* $N \times N$ matrix. The gradient of that loss at its own rows is complete; the other rows are constants to it. Now **DDP averages** the
-# parameters' gradients over the ranks: the contributions of the $W$ ranks should be *added*, so both towers get $1/W$ of the right gradient (the temperature, whose
-# gradient every rank has in full, gets all of it). Multiply the loss by $W$, or know that the towers' learning rate is effectively another one where the optimiser is not scale-free.
+# With this repair every rank computes the *whole* $N \times N$ matrix, and the gradient of that loss at its own rows is complete; the other rows are constants to it. Now **DDP averages** the
+# parameters' gradients over the ranks. The contributions of the $W$ ranks should be *added*, so both towers get $1/W$ of the right gradient; the temperature, whose
+# gradient every rank has in full, gets all of it. Adam hides a constant factor, but clipping the gradient's norm does not, and SGD would learn $W$ times too slowly.
 #
 # The paper's way is cheaper: **each rank computes only its own $n$ rows against all $N$
 # columns**, memory $n \cdot N$ instead of $N^2$. But then a rank's loss no longer contains everything its rows
@@ -1467,8 +1506,8 @@ if photo_folder := paths.find_data(RECIPES["clip-cifar"].data.source):
 class_figure
 
 # %% [markdown]
-# The loss here stays far above what the toy world reaches: a batch of 128 photos has only ten classes, so each caption fits about a dozen of its photos, and no model can tell
-# which one was meant. Accuracy is the curve to watch.
+# The loss stays far above the toy world's: a batch of 128 photos has only ten classes, so each caption fits about a dozen photos, and no model can tell
+# which one was meant. Even perfect knowledge of the class would pay about log 12.8 = 2.5 nats. Accuracy is the curve to watch.
 
 # %% [markdown]
 # ## More · Published weights, and other resolutions
