@@ -51,9 +51,9 @@ def load(name: str) -> Trainable:
         ZooError: for an unknown name (the nearest one is named), weights that are damaged or
             belong to another model than the recipe's, or a student's model that is not made yet.
     """
-    recipe = find(name)
     if name in YOURS:
-        return _read(recipe, _made_in_lecture(name))
+        return _read(find(name.replace("-yours", "-capstone")), _made_in_lecture(name))
+    recipe = find(name)
     folder = paths.checkpoints_dir() / name
     if not (folder / "model.safetensors").is_file():
         folder = paths.cache_dir() / "zoo" / name
@@ -69,9 +69,7 @@ def card(name: str) -> dict[str, Any]:
     Raises:
         ZooError: when it is neither, or the name is unknown.
     """
-    find(name)
-    if name in YOURS:
-        _made_in_lecture(name)
+    _made_in_lecture(name) if name in YOURS else find(name)
     for folder in (paths.checkpoints_dir() / name, paths.cache_dir() / "zoo" / name):
         if (folder / "card.json").is_file():
             return json.loads((folder / "card.json").read_text("utf-8"))
@@ -84,9 +82,7 @@ def log(name: str) -> list[dict[str, float]]:
     Raises:
         ZooError: when the name is unknown, or there is no log.
     """
-    find(name)
-    if name in YOURS:
-        _made_in_lecture(name)
+    _made_in_lecture(name) if name in YOURS else find(name)
     for folder in (paths.checkpoints_dir() / name, paths.cache_dir() / "zoo" / name):
         if (folder / "log.json").is_file():
             return json.loads((folder / "log.json").read_text("utf-8"))
@@ -110,8 +106,6 @@ def publish(name: str, run: Path | str | None = None) -> Path:
 
 def find(name: str) -> Recipe:
     """The recipe of a name; :class:`ZooError` names the nearest one."""
-    if name in YOURS:
-        return RECIPES[name.replace("-yours", "-capstone")]
     if name in RECIPES:
         return RECIPES[name]
     raise ZooError(no_such("model", name, [*RECIPES, *YOURS]))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vlcourse.teach import claims
-from vlcourse.teach.claims import Claim, Measurement, Verdict
+from vlcourse.teach.claims import Claim, Measurement, Row, Verdict
+from vlcourse.teach.measurement import with_interval
 
 
 def measurement(low: float, high: float, seeds: tuple[int, ...] = (0, 1, 2)) -> Measurement:
@@ -41,8 +43,7 @@ def test_ids_are_unique_and_complete() -> None:
     assert len({entry.id for entry in claims.CLAIMS}) == len(claims.CLAIMS)
     for entry in claims.CLAIMS:
         assert entry.statement and entry.paper and entry.metric
-        assert entry.experiment.startswith("vlcourse.teach.experiments.")
-        assert entry.experiment.count(":") == 1
+        assert entry.experiment.startswith("vlcourse.teach.") and entry.experiment.count(":") == 1
 
 
 def test_not_showing_needs_a_reason() -> None:
@@ -70,7 +71,9 @@ def test_claim_prints_its_row(
 ) -> None:
     row = claims.claim("clip.real", 0.5, 0.45, 0.55, bootstrap=2000)
     assert row.verdict == Verdict("holds")
-    assert "50.0 (45.0 to 55.0) %: holds" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.startswith("clip.real: learns from real photos too\n")
+    assert "50.0 (45.0 to 55.0) %, accuracy on" in said and "  verdict:       holds" in said
     with pytest.raises(ValueError, match="no interval"):
         claims.claim("clip.real", 0.5)
     with pytest.raises(
@@ -103,7 +106,49 @@ def test_results_are_stored_and_judged_anew(tmp_path: Path) -> None:
     table = claims.ledger_markdown(folder=tmp_path)
     assert "| `clip.real` learns" in table and "10.0 (5.0 to 20.0) %" in table
     assert "not measured yet" in table and "76.2 %" in table
-    assert all(row.count("|") == 5 for row in table.splitlines())
+    assert all(row.count("|") == 6 for row in table.splitlines())
+    assert "| 3 trainings |" in table
+
+
+def test_a_row_says_what_its_interval_is_over() -> None:
+    entry = Claim("toy.a", "works", "—", "share", "%", "m:f", lambda m: Verdict("holds"))
+    seeds = measurement(0.4, 0.5)
+    bootstrap = Measurement(0.5, 0.4, 0.6, bootstrap=2000)
+    assert Row(entry, seeds, None).over() == "3 trainings"
+    assert Row(entry, bootstrap, None).over() == "test items, one training"
+    assert Row(replace(entry, items="pictures"), bootstrap, None).over() == "pictures, one training"
+    assert Row(replace(entry, repeats="timings"), seeds, None).over() == "3 timings"
+    assert Row(entry, None, None).over() == Row(entry, Measurement(0.5), None).over() == "—"
+
+
+def test_a_stored_measurement_that_lacks_what_the_rule_reads_is_said_to(tmp_path: Path) -> None:
+    claims.store("clip.robust", measurement(0.1, 0.2), 1.0, tmp_path)
+    (row,) = claims.ledger_rows(["clip.robust"], tmp_path)
+    assert row.verdict is None and row.number() == "—"
+    assert "lacks 'objective, one generator low': run `vlcourse claims clip.robust`" in row.note
+    assert claims.stored("clip.robust", tmp_path) is None
+
+
+@pytest.mark.parametrize("unit", ["%", "points"])
+def test_numbers_are_written_for_people(unit: str) -> None:
+    assert with_interval(0.0105, -0.0004, 0.0213, unit) == "1.1 (0.0 to 2.1)"
+    assert with_interval(-0.0105, -0.02, 0.01, unit, "+") == "−1.1 (−2.0 to 1.0)"
+    assert with_interval(0.0105, None, None, unit, "+") == "+1.1"
+    assert with_interval(1.0691, 0.4816, 2.3728, "×") == "1.07 (0.482 to 2.37)"
+
+
+def test_the_ledger_is_a_table_in_a_notebook_and_short_lines_elsewhere() -> None:
+    table = claims.table()
+    assert [row.claim.id for row in table] == [entry.id for entry in claims.CLAIMS]
+    lines = repr(table).splitlines()
+    assert max(map(len, lines)) < 100
+    assert sum(line.startswith("clip.") or line.startswith("llama.") for line in lines) == len(
+        table
+    )
+    assert sum("interval over:" in line for line in lines) == len(table)
+    shown = table._repr_markdown_()
+    assert shown == claims.ledger_markdown() and shown.count("\n") == len(table) + 1
+    assert repr(claims.table(["clip.real"])) == str(claims.ledger_rows(["clip.real"])[0])
 
 
 @pytest.mark.parametrize("text", ["{", '{"id": "clip.zero_shot"}', '{"id": "clip.real"}'])

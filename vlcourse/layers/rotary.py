@@ -83,5 +83,6 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """
     if rotation.ndim == 3:
         rotation = rotation.unsqueeze(1)  # (B, 1, L, width / 2), the same for every head
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))  # (B, heads, L, width / 2)
+    pairs = torch.view_as_complex(x.float().contiguous().unflatten(-1, (-1, 2)))
+    # pairs: (B, heads, L, width / 2); contiguous, since heads may have been split as "(d h)"
     return torch.view_as_real(pairs * rotation).flatten(-2).type_as(x)

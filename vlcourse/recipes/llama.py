@@ -246,10 +246,10 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="llm-capstone",
-        doc="The same in half the steps, for a forward pass of your own.",
+        doc="The same in a third of the steps, for a forward pass of your own.",
         model=TOY_LLAMA,
         data=CorpusData(mixture=(0, 30, 20, 50), objects=(1, 3)),
-        train=TrainConfig(steps=450, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
+        train=TrainConfig(steps=300, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
     ),
     *(llama_recipe(*run) for run in LLAMA_RUNS),
 )

@@ -116,7 +116,7 @@ class Run:
             return f"identical bit for bit: {steps} steps, and not one loss differs"
         if self.verdict() == "rounding" and most <= 1e-5:
             return f"the same model: over {steps} steps the losses differ by {most:.0e} at most"
-        at = next(i for i, d in enumerate(found, start=1) if d > 1e-5 * _losses(self.library)[0])
+        at = next((i for i, d in enumerate(found, start=1) if d > 1e-5), steps)
         if self.verdict() == "rounding":
             return (
                 f"the same model, computed in another order: rounding errors grow with each step, "

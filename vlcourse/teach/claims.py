@@ -23,6 +23,7 @@ from vlcourse.teach.catalogue import LECTURES
 from vlcourse.teach.measurement import Claim as Claim
 from vlcourse.teach.measurement import Measurement as Measurement
 from vlcourse.teach.measurement import Row as Row
+from vlcourse.teach.measurement import Table as Table
 from vlcourse.teach.measurement import Verdict as Verdict
 
 if TYPE_CHECKING:
@@ -119,16 +120,26 @@ def load_results(folder: Path | None = None) -> dict[str, Measurement]:
     return results
 
 
+def table(ids: Iterable[str] | None = None, folder: Path | None = None) -> Table:
+    """The ledger, of all claims or of ``ids``; a cell that ends with it shows it as a table."""
+    return Table(ledger_rows(ids, folder))
+
+
 def ledger_rows(ids: Iterable[str] | None = None, folder: Path | None = None) -> list[Row]:
     """A row for every claim (or for ``ids``), judged now from the stored measurements."""
     results = load_results(folder)
     entries = [get(id) for id in ids] if ids is not None else list(CLAIMS)
-    return [
-        judge(entry.id, results[entry.id])
-        if entry.id in results
-        else Row(entry, None, None, "not measured yet")
-        for entry in entries
-    ]
+    return [_row(entry, results.get(entry.id)) for entry in entries]
+
+
+def _row(entry: Claim, result: Measurement | None) -> Row:
+    if result is None:
+        return Row(entry, None, None, "not measured yet")
+    try:
+        return judge(entry.id, result)
+    except KeyError as missing:  # a number that the rule reads, which an older experiment lacked
+        note = f"its stored measurement lacks {missing}: run `vlcourse claims {entry.id}`"
+        return Row(entry, None, None, note)
 
 
 def stored(id: str, folder: Path | None = None) -> Figure | None:
@@ -145,13 +156,7 @@ def stored(id: str, folder: Path | None = None) -> Figure | None:
 
 def ledger_markdown(ids: Iterable[str] | None = None, folder: Path | None = None) -> str:
     """The ledger as a Markdown table."""
-    lines = ["| claim | the paper | measured here | verdict |", "|---|---|---|---|"]
-    for row in ledger_rows(ids, folder):
-        said = str(row.verdict) if row.verdict else row.note
-        measured = row.number() if row.result is None else f"{row.number()}, {row.claim.metric}"
-        cells = [f"`{row.claim.id}` {row.claim.statement}", row.claim.paper, measured, said]
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
-    return "\n".join(lines)
+    return table(ids, folder).markdown()
 
 
 def rewrite_block(path: Path, name: str, text: str) -> bool:

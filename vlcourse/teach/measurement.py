@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Word = Literal["holds", "does not show here", "fails"]
+WIDTH = 99  # characters of a printed line
+COLUMNS = ("claim", "the paper", "measured here", "interval over", "verdict")
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,19 @@ class Claim:
     statement: str
     paper: str  # the paper's number, and where it stands
     metric: str
-    unit: str  # "%" shows fractions times 100
+    unit: str  # "%" and "points" show fractions times 100
     experiment: str
     rule: Callable[[Measurement], Verdict]
+    repeats: str = "trainings"  # what another seed makes anew
+    items: str = "test items"  # what a bootstrap draws from
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the ledger. ``verdict`` is None where nothing was judged, and ``note`` says why."""
+    """A row of the ledger. ``verdict`` is None where nothing was judged, and ``note`` says why.
+
+    Printed, it takes a line for each of its cells, none longer than `WIDTH`.
+    """
 
     claim: Claim
     result: Measurement | None
@@ -83,15 +91,72 @@ class Row:
         if self.result is None:
             return "—"
         m, unit = self.result, self.claim.unit
-        text = _format(m.measured, unit)
-        if m.low is not None and m.high is not None:
-            text += f" ({_format(m.low, unit)} to {_format(m.high, unit)})"
-        return f"{text} {unit}".strip()
+        return f"{with_interval(m.measured, m.low, m.high, unit)} {unit}".strip()
+
+    def over(self) -> str:
+        """What the interval is over: several trainings, or the test items of a single one."""
+        m = self.result
+        if m is None or m.low is None:
+            return "—"
+        if m.seeds:
+            return f"{len(m.seeds)} {self.claim.repeats}"
+        return f"{self.claim.items}, one training"
+
+    def cells(self) -> tuple[str, ...]:
+        """Claim, the paper, measured here, what the interval is over, verdict."""
+        return (
+            f"`{self.claim.id}` {self.claim.statement}",
+            self.claim.paper,
+            self.number() if self.result is None else f"{self.number()}, {self.claim.metric}",
+            self.over(),
+            str(self.verdict) if self.verdict else self.note,
+        )
 
     def __str__(self) -> str:
-        said = str(self.verdict) if self.verdict else self.note
-        return f"{self.claim.id}: {self.claim.metric}: {self.number()}: {said}"
+        names = ("the paper", "measured", "interval over", "verdict")
+        lines = [f"{self.claim.id}: {self.claim.statement}"]
+        lines += [f"  {n + ':':14} {cell}" for n, cell in zip(names, self.cells()[1:], strict=True)]
+        return "\n".join(
+            textwrap.fill(line, WIDTH, subsequent_indent=" " * 17, break_on_hyphens=False)
+            for line in lines
+        )
 
 
-def _format(value: float, unit: str) -> str:
-    return f"{100 * value:.1f}" if unit == "%" else f"{value:.3g}"
+class Table(tuple[Row, ...]):
+    """Rows of the ledger: a table in a notebook, and the printed rows elsewhere."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self))
+
+    __repr__ = __str__
+
+    def markdown(self) -> str:
+        """As a Markdown table."""
+        lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+        for row in self:
+            cells = (cell.replace("|", r"\|") for cell in row.cells())
+            lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+    _repr_markdown_ = markdown  # what a notebook shows
+
+
+def with_interval(
+    value: float, low: float | None, high: float | None, unit: str = "", sign: str = ""
+) -> str:
+    """ "87.7 (86.2 to 89.1)"; with ``sign="+"`` "+1.0 (0.5 to 1.5)", as a change is written."""
+    text = _format(value, unit, sign)
+    if low is None or high is None:
+        return text
+    return f"{text} ({_format(low, unit)} to {_format(high, unit)})"
+
+
+def _format(value: float, unit: str, sign: str = "") -> str:
+    if unit in ("%", "points"):
+        text = f"{100 * value:{sign}.1f}"
+        text = text.lstrip("+-") if float(text) == 0 else text  # no "-0.0"
+    else:
+        text = f"{value:{sign}.3g}"
+    return text.replace("-", "−") if "e" not in text else text

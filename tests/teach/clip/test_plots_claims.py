@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,29 @@ from vlcourse.teach.measurement import Measurement
 SEEDS = (0, 1, 2)
 ARMS = ("contrastive", "bag of words", "language model")
 FOILS = ("swapped relation", "swapped attribute", "replaced attribute")
+KINDS = (
+    "captions, one generator", "labels, one generator", "captions, varied", "labels, varied",
+)  # fmt: skip
 TESTS = ("test", "background", "size", "noise")
 WAYS = ("bare name", "one template", "ensemble")
 PROBE = {"zero-shot": 0.9, "probe 1": 0.6, "probe 16": 0.95, "scratch 1": 0.2, "scratch 16": 0.7}
 
-# The shapes that vlcourse/teach/experiments gives, with numbers made up here.
+# The shapes that vlcourse/teach/*/experiments give, with numbers made up here.
 FIGURES: dict[str, dict[str, Any]] = {
     "clip.efficiency": {
-        "accuracy by images seen": {arm: [[[1280, 0.1], [2560, 0.6]]] * 3 for arm in ARMS},
-        "images": {arm: [2000.0, 2100.0, 2300.0] for arm in ARMS},
-        "censored": {"contrastive": 0, "bag of words": 0, "language model": 2},
-        "threshold": 0.5,
+        kind: {
+            "accuracy by images seen": {arm: [[[1280, 0.1], [2560, 0.6]]] * 3 for arm in arms},
+            "censored": {arm: 2 * (arm == "language model") for arm in arms},
+            "threshold": goal,
+        }
+        for kind, arms, goal in (("plain", ARMS, 0.5), ("rich", ARMS[:2], 0.3))
     },
     "clip.robust": {
-        "accuracy by seed": {
-            arm: [{test: 0.8 for test in TESTS}] * 3 for arm in ("captions", "labels")
-        },
-        "accuracy lost by seed": {"captions": [0.1, 0.2, 0.1], "labels": [0.2, 0.3, 0.2]},
+        "accuracy by seed": {arm: [{test: 0.8 for test in TESTS}] * 3 for arm in KINDS}
     },
-    "clip.prompts": {"accuracy by prompt": {"toy world": dict.fromkeys(WAYS, 0.5)}},
+    "clip.prompts": {
+        "accuracy by prompt": {name: dict.fromkeys(WAYS, 0.5) for name in ("toy world", "CIFAR-10")}
+    },
     "clip.linear_probe": {
         "labels a class": [1, 16],
         "accuracy": PROBE,
@@ -52,10 +57,21 @@ FIGURES: dict[str, dict[str, Any]] = {
     },
     **llama_measured.STORED,
 }
+EFFECTS = (
+    "language model, plain", "contrastive, plain", "contrastive, plain, goal of rich",
+    "contrastive, rich", "objective, one generator", "objective, varied", "variety, captions",
+    "variety, labels", "one template − bare name", "ensemble − one template",
+    "CIFAR-10 one template − bare name", "CIFAR-10 ensemble − one template",
+)  # fmt: skip
 OTHERS = {
-    "language model": 2.0, "language model low": 1.5, "language model high": 2.5, "censored": 2.0,
+    "goal, plain": 0.5, "goal, rich": 0.3, "censored": 2.0, "censored contrastive": 0.0,
     "replaced attribute": 0.9, "replaced attribute low": 0.85, "swapped attribute low": 0.55,
     "swapped attribute high": 0.65, "left out": 0.1, "left out low": 0.05, "left out high": 0.15,
+    **{
+        name + end: 1.5 + n + by
+        for n, name in enumerate(EFFECTS)
+        for end, by in (("", 0.0), (" low", -0.25), (" high", 0.5))
+    },
     **llama_measured.OTHERS,
 }  # fmt: skip
 
@@ -85,7 +101,8 @@ def test_a_stored_experiment_is_drawn_under_its_row(
     assert isinstance(figure, Figure)
     figure.canvas.draw()
     assert all(axis.get_xlabel() or axis.get_ylabel() for axis in figure.axes)
-    assert capsys.readouterr().out.startswith(f"{id}: ")
+    said = capsys.readouterr().out
+    assert said.startswith(f"{id}: ") and max(map(len, said.splitlines())) < 100
 
 
 @pytest.mark.parametrize("id", plots_claims.PLOTS)
@@ -102,8 +119,31 @@ def test_every_claim_with_a_plot_is_a_claim() -> None:
 
 
 def test_efficiency_says_which_runs_never_got_there() -> None:
-    said = texts(plots_claims.efficiency(measured("clip.efficiency")))
-    assert "language model\n(2 not there)" in said and "bag of words\n" not in said
+    figure = plots_claims.efficiency(measured("clip.efficiency"))
+    plain, rich = ([text.get_text() for text in axis.texts] for axis in figure.axes[:2])
+    assert any("language model (2 not there)" in text for text in plain)
+    assert sum("not there" in text for text in plain + rich) == 1
+
+
+@pytest.mark.parametrize(
+    ("plot", "panel", "name", "scale"),
+    [
+        (plots_claims.efficiency, 2, "contrastive, rich", 1),
+        (plots_claims.robust, 1, "variety, labels", 100),
+        (plots_claims.prompts, 0, "ensemble − one template", 100),
+        (plots_claims.prompts, 1, "CIFAR-10 ensemble − one template", 100),
+    ],
+)
+def test_the_last_effect_is_drawn_at_the_bottom_with_its_interval(
+    plot: Callable[[Measurement], Figure], panel: int, name: str, scale: float
+) -> None:
+    id = f"clip.{plot.__name__}"
+    bars = plot(measured(id)).axes[panel].containers[-1]
+    (point, _, (span,)) = bars.lines
+    assert point.get_xdata()[0] == pytest.approx(scale * OTHERS[name])
+    assert point.get_ydata()[0] == 0
+    ends = span.get_segments()[0][:, 0].tolist()
+    assert ends == pytest.approx([scale * OTHERS[f"{name} {end}"] for end in ("low", "high")])
 
 
 def test_real_marks_the_classes_left_out_only_where_there_are_some() -> None:

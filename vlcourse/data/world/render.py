@@ -111,14 +111,14 @@ def render_arrays(scenes: SceneArrays, size: int) -> Array:
     for start in range(0, len(scenes), step):
         chunk = scenes[slice(start, start + step)]
         image = _background(chunk, size)
-        _draw_objects(image, chunk, size)
+        draw_objects(image, chunk, size)
         _add_noise(image, chunk, size)
         image += np.float32(0.5)
         out[start : start + step] = image
     return out
 
 
-def _draw_objects(image: Array, scenes: SceneArrays, size: int) -> None:
+def draw_objects(image: Array, scenes: SceneArrays, size: int) -> None:
     """Paint the objects over `image` (B, 3, S, S), each inside its own window only."""
     row, slot = np.nonzero(np.arange(MAX_OBJECTS) < scenes.count[:, None])
     large = scenes.size[row, slot]

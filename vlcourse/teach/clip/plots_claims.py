@@ -13,6 +13,7 @@ from vlcourse.teach.measurement import Measurement
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ARMS = {
@@ -23,34 +24,65 @@ ARMS = {
 
 
 def efficiency(result: Measurement) -> Figure:
-    """Zero-shot accuracy against images seen; a line a seed, a mark where it got there."""
-    data = result.figure
-    figure, axes = new_figure(13, 4.6, 2, width_ratios=(1.6, 1))
-    goal = 100 * data["threshold"]
-    for name, (colour, line) in ARMS.items():
-        for seed, points in enumerate(data["accuracy by images seen"][name]):
-            seen, accuracy = zip(*points, strict=True)
-            axes[0].plot(
-                [n / 1000 for n in seen], [100 * a for a in accuracy], line, color=colour,
-                linewidth=1.8, label=name if seed == 0 else None,
+    """Accuracy against images seen for each kind of captions, a line a seed; then the ratios."""
+    figure, axes = new_figure(15, 4.8, 3, width_ratios=(1, 1, 1.1))
+    for axis, kind in zip(axes, ("plain", "rich"), strict=False):
+        data = result.figure[kind]
+        goal = 100 * data["threshold"]
+        for place, (name, curves) in enumerate(data["accuracy by images seen"].items()):
+            colour, line = ARMS[name]
+            for points in curves:
+                seen, accuracy = zip(*points, strict=True)
+                axis.plot(
+                    [n / 1000 for n in seen], [100 * a for a in accuracy], line, color=colour,
+                    linewidth=1.8,
+                )  # fmt: skip
+            cut = data["censored"][name]
+            text = f"{name} ({cut} not there)" if cut else name
+            # Beside its lines: at the left edge there is room above the goal, one line an arm.
+            axis.text(
+                0.03, 0.95 - 0.08 * place, f"{'─' if line == '-' else '╌'} {text}", color=colour,
+                transform=axis.transAxes, fontsize=12, weight="bold",
             )  # fmt: skip
-    axes[0].axhline(goal, color="black", linewidth=1)
-    axes[0].set(
-        xlabel="images seen (thousands)",
-        ylabel="zero-shot accuracy (%)",
-        title=f"until {goal:.0f} % is reached",
-    )
-    axes[0].legend()
-    for place, (name, (colour, _)) in enumerate(ARMS.items()):
-        images = [n / 1000 for n in data["images"][name]]
-        axes[1].barh(place, sum(images) / len(images), height=0.5, color=colour, alpha=0.6)
-        axes[1].plot(images, [place] * len(images), "o", color="black", markersize=5)
-    cut = data["censored"]
-    names = [f"{name}\n({cut[name]} not there)" if cut[name] else name for name in ARMS]
-    axes[1].set_yticks(range(len(ARMS)), names)
-    axes[1].set(xlabel="images needed (thousands)", title="mean, and each seed")
-    axes[1].grid(False, axis="y")
+        axis.axhline(goal, color="black", linewidth=1)
+        axis.set(xlabel="images seen (thousands)", title=f"{kind} captions, until {goal:.0f} %")
+        axis.set(ylabel="zero-shot accuracy (%)", ylim=(0, 1.7 * goal), xlim=(0, None))
+    rows = {
+        "language model\n÷ bag of words\nplain": "language model, plain",
+        "bag of words\n÷ contrastive\nplain": "contrastive, plain",
+        "plain, same goal\nas rich": "contrastive, plain, goal of rich",
+        "rich": "contrastive, rich",
+    }
+    _effects(axes[2], result, rows, (TEXT, MATCH, MATCH, MATCH), zero=1, scale=1)
+    axes[2].set(xscale="log", xlabel="times as many images (95 % interval)", xlim=(0.4, 30))
+    axes[2].set_xticks((0.5, 1, 2, 4, 8, 16), ("½", "1", "2", "4", "8", "16"))
+    axes[2].minorticks_off()
+    axes[2].plot([3, 4], [3, 2], "x", color="black", markersize=9)
+    axes[2].text(4.6, 2.28, "× the paper", fontsize=11)
     return figure
+
+
+def _effects(
+    axis: Axes,
+    result: Measurement,
+    rows: Mapping[str, str],
+    colours: Sequence[str],
+    zero: float = 0,
+    scale: float = 100,
+) -> None:
+    """Numbers of ``others`` with intervals, the first row on top, and the line of no effect."""
+    for place, (name, colour) in enumerate(zip(rows.values(), colours, strict=True)):
+        value, low, high = (scale * result.others[name + end] for end in ("", " low", " high"))
+        y, error = len(rows) - 1 - place, [[value - low], [high - value]]
+        axis.errorbar(value, y, xerr=error, fmt="o", color=colour, capsize=6, markersize=9)
+        axis.annotate(
+            f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−"), (value, y), (0, 9),
+            textcoords="offset points", ha="center", color=colour, fontsize=12,
+        )  # fmt: skip
+    axis.axvline(zero, color="black", linestyle="--", linewidth=1.5)
+    axis.set_yticks(range(len(rows))[::-1], list(rows))
+    axis.set_ylim(-0.5, len(rows) - 0.4)
+    axis.grid(False, axis="y")
 
 
 def linear_probe(result: Measurement) -> Figure:
@@ -77,49 +109,54 @@ def linear_probe(result: Measurement) -> Figure:
 
 
 def robust(result: Measurement) -> Figure:
-    """Accuracy of both arms on plain pictures and under each shift; bars are means over seeds."""
+    """Accuracy of the four arms on plain and shifted pictures; then what saves accuracy."""
     arms: Mapping[str, Sequence[Mapping[str, float]]] = result.figure["accuracy by seed"]
-    lost: Mapping[str, Sequence[float]] = result.figure["accuracy lost by seed"]
-    figure, axes = new_figure(13, 4.6, 2, width_ratios=(2, 1))
+    figure, axes = new_figure(15, 4.8, 2, width_ratios=(1.7, 1))
     tests = list(next(iter(arms.values()))[0])
     for a, (arm, found) in enumerate(arms.items()):
-        colour = (IMAGE, OTHER)[a]
+        colour = TEXT if arm.startswith("captions") else OTHER
+        varied = arm.endswith("varied")
         for t, test in enumerate(tests):
-            values, place = [100 * f[test] for f in found], t + 0.4 * a - 0.2
-            label = f"trained on {arm}" if t == 0 else None
-            mean = sum(values) / len(values)
-            axes[0].bar(place, mean, 0.36, color=colour, alpha=0.7, label=label)
+            values, place = [100 * f[test] for f in found], t + 0.2 * (a - 1.5)
+            axes[0].bar(
+                place, sum(values) / len(values), 0.18, color=colour if varied else "white",
+                edgecolor=colour, hatch="" if varied else "///", linewidth=1.5,
+                label=arm if t == 0 else None,
+            )  # fmt: skip
             axes[0].plot([place] * len(values), values, "o", color="black", markersize=4)
-        values = [100 * v for v in lost[arm]]
-        axes[1].bar(a, sum(values) / len(values), 0.5, color=colour, alpha=0.7)
-        axes[1].plot([a] * len(values), values, "o", color="black", markersize=5)
     shown = ["plain" if test == "test" else f"other\n{test}" for test in tests]
     axes[0].set_xticks(range(len(tests)), ["noise" if "noise" in s else s for s in shown])
-    axes[0].set(ylabel="accuracy (%)", ylim=(0, 118), title="dots: seeds")
-    axes[0].legend(ncols=2, loc="upper center")
-    axes[1].set_xticks(range(len(lost)), list(lost))
-    axes[1].set(ylabel="lost under shift (points)", title="plain minus mean of the shifts")
-    for axis in axes:
-        axis.grid(False, axis="x")
+    axes[0].set(ylabel="accuracy (%)", ylim=(0, 132), title="test pictures (dots: seeds)")
+    axes[0].set_yticks(range(0, 101, 20))
+    axes[0].legend(ncols=2, loc="upper center", fontsize=12)
+    axes[0].grid(False, axis="x")
+    rows = {
+        "captions for labels,\none generator": "objective, one generator",
+        "captions for labels,\nvaried pictures": "objective, varied",
+        "varied pictures,\ncaptions": "variety, captions",
+        "varied pictures,\nlabels": "variety, labels",
+    }
+    _effects(axes[1], result, rows, (COLOURS[4], COLOURS[4], IMAGE, IMAGE))
+    axes[1].set(xlabel="points saved under shift (95 % interval)", title="what saves accuracy")
     return figure
 
 
 def prompts(result: Measurement) -> Figure:
-    """Accuracy for each way of asking, on each set of pictures."""
+    """What each step of asking adds, on each set of pictures, with its interval."""
     sets: Mapping[str, Mapping[str, float]] = result.figure["accuracy by prompt"]
-    ways = list(next(iter(sets.values())))
-    figure, (axis,) = new_figure(9, 4.4)
-    for w, way in enumerate(ways):
-        values = [100 * sets[name][way] for name in sets]
-        places = np.arange(len(sets)) + 0.27 * (w - 1)
-        axis.bar(places, values, 0.25, color=(OTHER, COLOURS[5], IMAGE)[w], label=way)
-        for place, value in zip(places, values, strict=True):
-            axis.text(place, value + 1, f"{value:.1f}", ha="center", fontsize=12)
-    axis.set_xticks(range(len(sets)), list(sets))
-    axis.set(ylabel="accuracy (%)", ylim=(0, 125))
-    axis.set_yticks(range(0, 101, 20))
-    axis.legend(ncols=3, loc="upper center")
-    axis.grid(False, axis="x")
+    figure, axes = new_figure(12, 3.2, len(sets))
+    for axis, (name, accuracy) in zip(axes, sets.items(), strict=True):
+        prefix = "" if name == "toy world" else f"{name} "
+        rows = {
+            "one template\ninstead of the bare name": f"{prefix}one template − bare name",
+            "an ensemble\ninstead of one template": f"{prefix}ensemble − one template",
+        }
+        _effects(axis, result, rows, (IMAGE, IMAGE))
+        bare = 100 * accuracy["bare name"]
+        axis.set(xlabel="points added (95 % interval)", title=f"{name} (bare name {bare:.1f} %)")
+        axis.set_ylim(-0.5, 1.7)
+    for axis in axes[1:]:
+        axis.set_yticks(axis.get_yticks(), [""] * len(axis.get_yticks()))
     return figure
 
 
