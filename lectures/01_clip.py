@@ -407,8 +407,8 @@ plots.before_after(before, after, six_images, six_texts)
 # -\frac1n\sum_i \log\frac{e^{\ell_{ii}}}{\sum_j e^{\ell_{ij}}}
 # \;-\;\frac1n\sum_j \log\frac{e^{\ell_{jj}}}{\sum_i e^{\ell_{ij}}}\right].$$
 #
-# In words, after the paper's pseudo-code: normalise; take all cosines times $e^t$; the right answers are `0, 1, …, n-1`; average the cross-entropy over the
-# rows and the cross-entropy over the columns.
+# In words: normalise; take all cosines times $e^t$; the right answers are `0, 1, …, n-1`; average the cross-entropy over the
+# rows and the one over the columns.
 #
 # **Exercise 3 of 5 · The contrastive loss** (12 minutes, difficulty 2 of 3). `scale` is $e^t$.
 
@@ -467,7 +467,7 @@ plots.temperature(similarity, learned=trained.scale().item())
 
 # %% [markdown]
 # - *Scale too small*: all negatives push alike, easy ones included, and the loss cannot fall.
-# - *Scale too large*: one negative gets all the push, even if it is merely mislabelled, and a few pairs rule the loss.
+# - *Scale too large*: one negative gets all the push, even if it is merely mislabelled.
 # - The best value changes as the embeddings improve, so CLIP **learns** $t$ along with the weights. It starts at $\log(1/0.07)$, a
 #   scale of 14.3, and the scale is **clipped at 100**, which the authors found necessary for stability. $t$ gets no weight decay: the
 #   paper exempts "gains or biases" (section 2.5), and the training code of open_clip, a reimplementation, exempts $t$ by name.
@@ -539,8 +539,7 @@ assert whole[0] > split[0] and angle < 0.999
 
 # %% [markdown]
 # Eight batches of 32 ask an easier question, and their gradient points elsewhere. With several
-# GPUs, the remedy is to **gather the embeddings**, which are small, on all of them (*More · The gather over GPUs*). On one small GPU, you can encode in pieces without
-# gradients, take the gradient of the loss at the embeddings, and encode once more to push it through (Gao et al. 2021, "GradCache").
+# GPUs, the remedy is to **gather the embeddings**, which are small, on all of them (*More · The gather over GPUs*).
 
 # %% [markdown]
 # ## 6 · Your own CLIP
@@ -756,7 +755,7 @@ claims.stored("clip.linear_probe")
 #
 # ## 9 · Under shift
 #
-# A classifier learns whatever separates its classes in the training pictures, the background included. The paper found that zero-shot models
+# A classifier learns whatever separates its classes, the background included. The paper found that zero-shot models
 # lose far less on other kinds of pictures (sketches, renditions, odd poses) than models trained on ImageNet that are equally accurate there.
 # This has two possible reasons: the web's variety, and that nothing was fitted to one data set.
 
@@ -897,9 +896,8 @@ if photos is not None:
 claims.stored("clip.real")
 
 # %% [markdown]
-# To the text tower, the name of a left-out class is a
-# token fresh from initialisation: nothing says what it means. The toy world's held-out pairs were made of known words; here
-# there are ten nouns, and no sentence that relates two of them. Zero-shot transfer needs a language learned elsewhere, and that is
+# To the text tower, the name of a left-out class is a token fresh from initialisation: nothing says what it means. The toy world's
+# held-out pairs were made of known words. Zero-shot transfer needs a language learned elsewhere, and that is
 # what 400 million texts are for. (*More · Photos, class by class* has the training log.)
 #
 # ## 13 · What others built on it
@@ -914,11 +912,17 @@ claims.stored("clip.real")
 
 # %%
 # NBVAL_CHECK_OUTPUT
-# CLAIMS TABLE
-CLAIMS = ["clip.efficiency", "clip.zero_shot", "clip.prompts", "clip.linear_probe"]
-CLAIMS += ["clip.robust", "clip.limits", "clip.real"]
-for ledger_row in claims.ledger_rows(CLAIMS):
-    print(ledger_row)
+claims.table(
+    [
+        "clip.efficiency",
+        "clip.zero_shot",
+        "clip.prompts",
+        "clip.linear_probe",
+        "clip.robust",
+        "clip.limits",
+        "clip.real",
+    ]
+)
 
 # %% [markdown]
 # *Does not show here* is a result too: it names a condition that the paper's setting has and ours lacks.
@@ -1444,6 +1448,8 @@ assert off_by["summed over the ranks"] < 1e-4 < 0.05 < off_by["columns are const
 show.source(losses._GatherRows)
 
 # %% [markdown]
+# And on one small GPU? Encode in pieces without gradients, take the gradient of the loss at the embeddings, and encode once more to push it through (Gao et al. 2021, "GradCache").
+#
 # **Check yourself.** On 8 ranks, each computes its own rows of the loss. You replace the differentiable gather by `all_gather`. Training still works, only
 # worse. Why does it not stop altogether, as in the exercise?
 #
