@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlcourse.evals.metrics import seed_interval
 from vlcourse.teach.drawing import new_figure
 from vlcourse.teach.llama.figures import ATTENTION, LLAMA, ORANGE, OTHER, PURPLE, STREAM
 from vlcourse.teach.measurement import Measurement
@@ -22,6 +23,12 @@ ARMS = {
     "all three": (LLAMA, "-"),
 }
 SIZES = {"small": (STREAM, ":"), "middle": (LLAMA, "-"), "big": (ATTENTION, "--")}
+NORMS = {
+    "LayerNorm after the sum (2017)": (ATTENTION, "o--"),
+    "the same, with warm-up": (ORANGE, "d-."),
+    "LayerNorm in the branch (GPT-2)": (OTHER, "s:"),
+    "RMSNorm in the branch (LLaMA)": (LLAMA, "^-"),
+}
 WAYS = {"with": (LLAMA, "o-"), "without": (ATTENTION, "s--")}
 
 
@@ -57,34 +64,76 @@ def architecture(result: Measurement) -> Figure:
 
 
 def inference_budget(result: Measurement) -> Figure:
-    """Test loss against training compute, and against what a token costs in use."""
-    from matplotlib.ticker import LogFormatterSciNotation, LogLocator
-
-    data = result.figure
-    cost = data["FLOPs a token"]
-    figure, axes = new_figure(13, 4.6, 2, width_ratios=(1.5, 1))
+    """Loss by training compute, and the compute of training and use together, for one loss."""
+    data, goal = result.figure, result.figure["goal"]
+    figure, axes = new_figure(13.5, 5, 2)
+    curves = data["test loss by training FLOPs"]
     for size, (colour, line) in SIZES.items():
-        tokens = data["tokens"][size]
-        label = f"{size}: {cost[size] / 2000:,.0f} k parameters, {tokens / 1e6:.1f} M tokens"
-        for seed, curve in enumerate(data["test loss by training FLOPs"][size]):
-            flops, loss = zip(*curve, strict=True)
-            axes[0].plot(
-                flops, loss, line, color=colour, linewidth=1.8, label=None if seed else label
-            )
-        last = data["last loss"][size]
-        axes[1].plot([cost[size]] * len(last), last, "o", color=colour, markersize=8)
-    best = [sum(data["last loss"][size]) / len(data["last loss"][size]) for size in SIZES]
-    axes[1].plot([cost[size] for size in SIZES], best, "-", color="black", linewidth=1, zorder=0)
-    axes[0].set(xscale="log", xlabel="training compute (FLOPs, log scale)")
-    axes[0].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes[0].xaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(2, 2)))  # label all
+        flops = [at for at, _ in curves[size][0]]
+        losses = np.array([[loss for _, loss in curve] for curve in curves[size]])
+        low, high = zip(*map(seed_interval, losses.T), strict=True)
+        label = f"{size}: {data['multiplied'][size] / 1000:.1f} k parameters"
+        axes[0].plot(flops, losses.mean(axis=0), line, color=colour, label=label)
+        axes[0].fill_between(flops, low, high, color=colour, alpha=0.2, linewidth=0)
+        if size == "middle":
+            wanted = losses.mean(axis=0)[flops.index(goal)]
+            axes[0].plot(goal, wanted, "o", color=colour, markersize=10)
+    axes[0].axhline(wanted, color="black", linewidth=1, zorder=0)
+    axes[0].set(xscale="log", yscale="log", xlabel="training compute (FLOPs, log scale)")
+    axes[0].set(ylabel="test loss (nats a token, log scale)")
+    ticks = [at for at in (0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4) if at < losses.max()]
+    axes[0].set_yticks(ticks, [f"{at:g}" for at in ticks])
+    axes[0].set_xticks(flops, [f"{at / 1e9:g} · 10⁹" for at in flops])
+
+    served = np.geomspace(result.measured / 10, result.measured * 20, 60) * 1e6
+    for size, (colour, line) in SIZES.items():
+        total = np.array(
+            [t[size] + 2 * data["multiplied"][size] * served for t in data["training for the goal"]]
+        )
+        axes[1].plot(served / 1e6, total.mean(axis=0), line, color=colour, label=size)
+    axes[1].axvspan(result.low, result.high, color="black", alpha=0.12, linewidth=0)
+    axes[1].axvline(result.measured, color="black", linewidth=1)
+    axes[1].set(xscale="log", yscale="log", xlabel="served tokens (million, log scale)")
+    axes[1].set(ylabel="training + use (FLOPs, log scale)")
+    ticks = [at for at in (0.1, 0.3, 1, 3, 10, 30, 100) if served[0] <= at * 1e6 <= served[-1]]
+    axes[1].set_xticks(ticks, [f"{at:g}" for at in ticks])
+    axes[1].set_title("for the loss of the black line; grey: break-even")
+    for axis in axes:
+        axis.minorticks_off()
+        axis.legend()
+    return figure
+
+
+def pre_norm(result: Measurement) -> Figure:
+    """Loss by learning rate of each way, and by step at the rate that decides."""
+    data = result.figure
+    rates = data["rates"]
+    figure, axes = new_figure(13.5, 5, 2)
+    for number, (way, (colour, line)) in enumerate(NORMS.items()):
+        losses = np.array(data["test loss"][way])  # (rates, seeds)
+        ends = np.array([seed_interval(row) for row in losses])  # (rates, 2)
+        mean = losses.mean(axis=1)
+        at = np.array(rates) * 1.06 ** (number - 1.5)  # side by side, so that none hides another
+        error = [mean - ends[:, 0], ends[:, 1] - mean]
+        axes[0].errorbar(at, mean, error, fmt=line, color=colour, capsize=4, label=way)
+        curves = data["loss by step at the high rate"][way]
+        steps = [step for step, _ in curves[0]]
+        rows = np.array([[loss for _, loss in curve] for curve in curves])
+        axes[1].plot(steps, rows.mean(axis=0), line[1:], color=colour, label=way)
+        axes[1].fill_between(steps, rows.min(0), rows.max(0), color=colour, alpha=0.2, linewidth=0)
+    axes[0].set(xscale="log", xlabel="learning rate (no unit, log scale)")
+    axes[0].set(ylabel="test loss (nats a token)", title="bars: 95 % intervals over seeds")
+    axes[0].set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes[0].minorticks_off()
-    axes[0].set_ylabel("test loss (nats a token)")
-    axes[0].legend()
-    axes[1].set(xscale="log", xlabel="a token in use (thousand FLOPs, log scale)")
-    axes[1].set_xticks(list(cost.values()), [f"{flops / 1000:,.0f}" for flops in cost.values()])
-    axes[1].minorticks_off()
-    axes[1].set(ylabel="last test loss (nats a token)", title="same training compute; dots: seeds")
+    axes[1].set(xlabel="training step", ylabel="training loss (nats a token)")
+    axes[1].set_title("at the rate 0.01; bands: from seed to seed")
+    for axis in axes:
+        axis.axhline(result.others["frequencies"], color="black", linewidth=1, zorder=0)
+    axes[1].annotate(
+        "token frequencies alone", (1, result.others["frequencies"]), (0, 4),
+        xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=12,
+    )  # fmt: skip
+    axes[0].legend(loc="lower right")
     return figure
 
 
@@ -111,6 +160,7 @@ def cache(result: Measurement) -> Figure:
 
 PLOTS: dict[str, Callable[[Measurement], Figure]] = {
     "llama.architecture": architecture,
+    "llama.pre_norm": pre_norm,
     "llama.inference_budget": inference_budget,
     "llama.cache": cache,
 }

@@ -1,18 +1,20 @@
-"""llama.inference_budget: three sizes of LLaMA for the same training compute."""
+"""llama.inference_budget: when is a smaller model, trained for longer, the cheaper one in all?"""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import mean
 from typing import NamedTuple
 
 import torch
 
-from vlcourse.engine.config import RunConfig, TrainConfig
+from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.optimizer import adamw
 from vlcourse.evals import metrics
-from vlcourse.models.base import Trainable
-from vlcourse.models.llama import LLaMAConfig
+from vlcourse.models.llama import LLaMA, LLaMAConfig
 from vlcourse.teach.llama.experiments import arms
 from vlcourse.teach.measurement import Measurement
 from vlcourse.tokenizers.sentence_bpe import toy
@@ -26,34 +28,30 @@ class Size(NamedTuple):
     heads: int
 
 
-SIZES: dict[str, Size] = {
-    "small": Size(24, 2, 2),
-    "middle": Size(40, 3, 4),
-    "big": Size(64, 4, 4),
-}
+SIZES: dict[str, Size] = {"small": Size(8, 2, 2), "middle": Size(16, 2, 2), "big": Size(32, 2, 4)}
+Curve = list[tuple[float, float]]
+"""FLOPs of training and the test loss in nats a token, a pair a budget."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """The experiment's numbers, the same for all sizes."""
 
-    tokens: int = 400_000
-    """That the biggest reads: 1.7 a parameter, as GPT-3 did. The others read as many as cost the
-    same training compute, which makes 14 and 113 a parameter (LLaMA-13B: 77, 7B: 148)."""
-    tuning_share: float = 0.25
+    budgets: tuple[float, ...] = (10e9, 20e9, 40e9, 70e9, 100e9)
+    """FLOPs of training, each a training to its own end."""
+    goal: float = 40e9
+    """The budget of the middle size whose loss the others are to reach."""
+    tuning: float = 50e9
+    """The budget at which the learning rates are compared."""
+    decay: float = 0.2
+    """The share of the steps in which the learning rate falls to 0."""
+    warmup: int = 20
     rates: tuple[float, ...] = (6e-3, 12e-3, 24e-3)
     context: int = 128
-    batch_size: int = 16
+    batch_size: int = 8
+    windows: int = 29_880
+    """Of text: half as many again as the small size reads for the largest budget."""
     items: int = 192
-    points: int = 12
-    """Points of each curve."""
-
-
-class Point(NamedTuple):
-    """A point of a curve: FLOPs of training so far, and the test loss in nats a token."""
-
-    flops: float
-    loss: float
 
 
 def model_config(size: str) -> LLaMAConfig:
@@ -73,166 +71,176 @@ def multiplied(size: str) -> int:
         return arms.parameters(config.build()) - config.vocab_size * config.width
 
 
-def steps_for(size: str, settings: Settings) -> int:
-    """Steps that cost as much training compute as the biggest model's tokens."""
-    compute = settings.tokens * multiplied("big")
-    return max(1, round(compute / multiplied(size) / (settings.batch_size * settings.context)))
+def steps_for(size: str, flops: float, settings: Settings) -> int:
+    """Optimiser steps that cost so many FLOPs."""
+    return max(2, round(flops / (6 * multiplied(size) * settings.batch_size * settings.context)))
 
 
 def train(
-    size: str, lr: float, seed: int, steps: int, settings: Settings, points: int, split: str
-) -> list[Point]:
-    """Train a size on text that no step sees twice; its loss on ``split`` at ``points`` steps.
+    size: str, lr: float, seed: int, budgets: Sequence[float], split: str, settings: Settings
+) -> Curve:
+    """Train a size for each of the budgets; its loss on ``split`` at the end of each.
 
-    The learning rate falls along half a cosine to a tenth at the last step, as in the paper: only
-    the last point is the best that its compute can give, the earlier ones are a little too high.
+    The learning rate is constant to the last fifth of a budget's steps and falls to 0 in these. So
+    all budgets share one long training: at four fifths of each, a copy of model and optimiser goes
+    to its end, and the training itself goes on (Hu et al. 2024, "MiniCPM", section 4; Hägele et
+    al. 2024 find such losses as good as those of a cosine to each end). No text is read twice. The
+    seed is that of the weights and of the order in which one text is read, by all sizes alike.
     """
     s = settings
-    longest = max(steps_for(name, s) for name in SIZES) * s.batch_size * s.context + 1
-    text = arms.text("train", longest, seed)
-    data = arms.Windows(text[: steps * s.batch_size * s.context + 1], s.context)
+    ends = [steps_for(size, flops, s) for flops in sorted(budgets)]
+    data = arms.windows("train", s.windows, s.context, 0)
     test = arms.windows(split, s.items, s.context, 0)
-    cost = 6 * multiplied(size) * s.batch_size * s.context
-    every = max(1, steps // points)
-    curve: list[Point] = []
-
-    def evaluate(model: Trainable) -> dict[str, float]:
-        step = min(steps, (len(curve) + 1) * every)
-        curve.append(Point(cost * step, arms.test_loss(model, test)))
-        return {split: curve[-1].loss}
-
-    config = TrainConfig(
-        steps=steps, batch_size=s.batch_size, lr=lr, warmup=max(1, steps // 20), min_lr=0.1,
-        beta2=0.95, seed=seed,
-    )  # fmt: skip
     torch.manual_seed(seed)
-    run = RunConfig(eval_every=every, log_every=every)
-    arms.train(model_config(size).build(), data, config, run, evaluate)
+    order = torch.randperm(len(data))[: ends[-1] * s.batch_size].view(-1, s.batch_size)
+    config = TrainConfig(steps=ends[-1], batch_size=s.batch_size, lr=lr, beta2=0.95, seed=seed)
+    model = model_config(size).build()
+    optimizer = adamw(model, config)
+
+    def go(model: LLaMA, optimizer: torch.optim.Optimizer, first: int, end: int, last: int) -> None:
+        """Steps ``first`` to ``end`` of a training whose rate is 0 after ``last``."""
+        for step in range(first, end):
+            falling = (last - step) / max(1, last - _stable(last, s))
+            factor = min(1.0, (step + 1) / s.warmup, falling)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+            batch = {"tokens": data.inputs[order[step]], "targets": data.targets[order[step]]}
+            model.losses(batch)["lm"].backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    curve, done = [], 0
+    for flops, end in zip(sorted(budgets), ends, strict=True):
+        stable = _stable(end, s)
+        go(model, optimizer, done, stable, 10**9)
+        ended, its_optimizer = copy.deepcopy((model, optimizer))  # in one go: they belong together
+        go(ended, its_optimizer, stable, end, end)
+        curve.append((flops, arms.test_loss(ended, test)))
+        done = stable
     return curve
 
 
-def reached(curve: Sequence[Point], loss: float) -> float | None:
-    """FLOPs at which a curve first gets down to a loss, interpolated; None if it never does."""
-    before: Point | None = None
+def _stable(steps: int, settings: Settings) -> int:
+    """The steps before the learning rate falls."""
+    return round(steps * (1 - settings.decay))
+
+
+def reached(curve: Curve, loss: float) -> float | None:
+    """FLOPs at which a curve first gets down to a loss, linear between log FLOPs; None if never."""
+    before: tuple[float, float] | None = None
     for point in curve:
-        if point.loss <= loss:
-            if before is None or point.loss == before.loss:
-                return point.flops
-            share = (before.loss - loss) / (before.loss - point.loss)
-            return before.flops + share * (point.flops - before.flops)
+        if point[1] <= loss:
+            if before is None or before[1] == point[1]:
+                return point[0]
+            share = (before[1] - loss) / (before[1] - point[1])
+            return before[0] * (point[0] / before[0]) ** share
         before = point
     return None
 
 
-def smallest_as_good(losses: dict[str, float], sizes: dict[str, int]) -> float:
-    """N of the smallest model whose loss is not above the biggest one's.
+def break_even(training: Mapping[str, float], small: str, large: str) -> float:
+    """Served tokens n after which the smaller size has cost less in all.
 
-    Between two sizes the loss is taken to be linear in log N. ``losses`` and ``sizes`` (N) go from
-    small to big.
+    Training(small) + 2 N(small) n = training(large) + 2 N(large) n. Negative where the smaller one
+    is cheaper from the start.
     """
-    goal = losses["big"]
-    names = list(SIZES)
-    for i, name in enumerate(names):
-        if losses[name] <= goal:
-            if i == 0 or losses[name] == goal:
-                return sizes[name]
-            worse = names[i - 1]
-            share = (losses[worse] - goal) / (losses[worse] - losses[name])
-            return sizes[worse] * (sizes[name] / sizes[worse]) ** share
-    raise AssertionError("the biggest model is as good as itself")
+    return (training[small] - training[large]) / (2 * (multiplied(large) - multiplied(small)))
 
 
 def inference_budget(
-    seeds: Sequence[int] = (0, 1, 2), settings: Settings | None = None
+    seeds: Sequence[int] = (0, 1, 2, 3), settings: Settings | None = None
 ) -> Measurement:
-    """Train three sizes, the smaller ones on more text, for the same training FLOPs.
+    """Train three sizes for each budget; what the middle one's loss at ``goal`` costs each size.
 
-    Each size's learning rate is the one, out of the same rates (see `llama_arms.tune`), with the
-    lowest validation loss of a run of ``tuning_share`` of its steps on another seed.
+    Each size's learning rate is the one, out of the same rates (see `arms.tune`), with the lowest
+    validation loss at the budget ``tuning`` on another seed.
 
     Args:
-        seeds: of weights and texts; three or more.
+        seeds: of weights and the order of the text; three or more.
         settings: the numbers of the experiment.
 
     Returns:
-        How many times fewer FLOPs a token of the smallest model costs that is not worse than the
-        biggest one: 1 when none is; geometric mean with Student's interval on the logarithms. "at
-        the bound" in ``others`` counts the seeds in which it is the smallest model of all, so that
-        the number is the least it can be. There too: the training compute at which each smaller
-        model reached the biggest one's last loss, as a share of the biggest one's, where a run that
-        is "never there" counts as 1.
+        See :func:`summary`.
     """
     s = settings or Settings()
     trials: dict[str, dict[float, float]] = {}
     for size in SIZES:
 
         def loss(lr: float, size: str = size) -> float:
-            short = max(1, round(s.tuning_share * steps_for(size, s)))
-            return train(size, lr, 1000, short, s, 1, "val")[-1].loss
+            return train(size, lr, 1000, (s.tuning,), "val", s)[-1][1]
 
         trials[size] = arms.tune(s.rates, loss)
     tuned = {size: arms.best_rate(found) for size, found in trials.items()}
-    curves: dict[str, list[list[Point]]] = {size: [] for size in SIZES}
-    for seed in seeds:
-        for size in SIZES:
-            steps = steps_for(size, s)
-            curves[size].append(train(size, tuned[size], seed, steps, s, s.points, "test"))
-    return summary(curves, trials, tuned, tuple(seeds), s)
+    curves = {
+        size: [train(size, tuned[size], seed, s.budgets, "test", s) for seed in seeds]
+        for size in SIZES
+    }
+    return summary(curves, trials, tuple(seeds), s)
 
 
 def summary(
-    curves: Mapping[str, Sequence[Sequence[Point]]],
+    curves: Mapping[str, Sequence[Curve]],
     trials: Mapping[str, Mapping[float, float]],
-    tuned: Mapping[str, float],
     seeds: tuple[int, ...],
     settings: Settings,
 ) -> Measurement:
-    """What :func:`inference_budget` returns, from the curves by size and seed, the losses by size
-    and learning rate in tuning, and the rates taken."""
-    sizes = {size: multiplied(size) for size in SIZES}
-    tokens = {size: _tokens(size, settings) for size in SIZES}
-    last = {size: [curve[-1].loss for curve in each] for size, each in curves.items()}
-    found = [
-        smallest_as_good({size: losses[i] for size, losses in last.items()}, sizes)
-        for i in range(len(seeds))
-    ]
-    low, high = metrics.seed_interval([math.log(sizes["big"] / n) for n in found])
-    others: dict[str, float] = {"at the bound": float(found.count(sizes["small"]))}
-    for size in ("small", "middle"):
-        shares = []
-        for curve, big in zip(curves[size], curves["big"], strict=True):
-            flops = reached(curve, big[-1].loss)
-            shares.append(math.log(flops / big[-1].flops) if flops else 0.0)
-        ends = metrics.seed_interval(shares)
-        others[f"{size} compute"] = math.exp(sum(ends) / 2)
+    """From the curves by size and seed, and the losses by size and learning rate in tuning.
+
+    Returns:
+        The break-even of the small size against the middle one, in millions of served tokens: mean
+        and Student's interval over seeds. In ``others``: "gap", the small one's loss minus the
+        middle one's for the same training compute, at the goal and at the last budget; "compute",
+        the training compute that the small and the big one need for the middle one's loss, divided
+        by the middle one's; "never there", the seeds in which a size did not reach that loss and
+        the largest budget stands for what it would need, so that the break-even is the least it
+        can be; "reads", the break-even divided by the tokens that the small one was trained on.
+    """
+    at = settings.budgets.index(settings.goal)
+    losses = {size: [[loss for _, loss in c] for c in each] for size, each in curves.items()}
+    training: list[dict[str, float]] = []  # a dict a seed
+    others: dict[str, float] = {f"{size} never there": 0.0 for size in SIZES}
+    for i in range(len(seeds)):
+        goal, needed = losses["middle"][i][at], {"middle": settings.goal}
+        for size in ("small", "big"):
+            flops = reached(list(curves[size][i]), goal)
+            others[f"{size} never there"] += flops is None
+            needed[size] = flops or settings.budgets[-1]
+        training.append(needed)
+    for name, place in (("gap", at), ("last gap", -1)):
+        gaps = [s[place] - m[place] for s, m in zip(losses["small"], losses["middle"], strict=True)]
+        others[name], (others[f"{name} low"], others[f"{name} high"]) = _interval(gaps)
+    for size in ("small", "big"):
+        ratios = [math.log(needed[size] / settings.goal) for needed in training]
+        middle, ends = _interval(ratios)
+        others[f"{size} compute"] = math.exp(middle)
         others[f"{size} compute low"], others[f"{size} compute high"] = map(math.exp, ends)
-        others[f"{size} never there"] = float(
-            sum(c[-1].loss > b[-1].loss for c, b in zip(curves[size], curves["big"], strict=True))
-        )
-    for size, losses in last.items():
-        others[f"{size} loss"] = sum(losses) / len(losses)
-        others[f"{size} tokens a parameter"] = tokens[size] / sizes[size]
+    found = [break_even(needed, "small", "middle") for needed in training]
+    reads = [n * 6 * multiplied("small") / t["small"] for n, t in zip(found, training, strict=True)]
+    others["reads"], (others["reads low"], others["reads high"]) = _interval(reads)
+    measured, (low, high) = _interval([n / 1e6 for n in found])
     return Measurement(
-        measured=math.exp((low + high) / 2),
-        low=math.exp(low),
-        high=math.exp(high),
+        measured=measured,
+        low=low,
+        high=high,
         seeds=seeds,
         recipe={
             "settings": asdict(settings),
             "mixture": arms.MIXTURE,
             "sizes": {name: size._asdict() for name, size in SIZES.items()},
-            "lr": dict(tuned),
+            "lr": {size: arms.best_rate(dict(each)) for size, each in trials.items()},
         },
         others=others,
         figure={
-            "test loss by training FLOPs": curves,
-            "FLOPs a token": {size: 2 * n for size, n in sizes.items()},
-            "tokens": tokens,
-            "last loss": last,
+            "test loss by training FLOPs": {size: list(each) for size, each in curves.items()},
+            "multiplied": {size: multiplied(size) for size in SIZES},
+            "goal": settings.goal,
+            "training for the goal": training,
             "loss by learning rate": {size: list(found.items()) for size, found in trials.items()},
         },
     )
 
 
-def _tokens(size: str, settings: Settings) -> int:
-    return steps_for(size, settings) * settings.batch_size * settings.context
+def _interval(values: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """The mean over seeds and the ends of Student's interval."""
+    return mean(values), metrics.seed_interval(values)
