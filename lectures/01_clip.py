@@ -860,7 +860,7 @@ claims.stored("clip.limits")
 # vision-language models behave like bags-of-words"). One remedy is harder negatives; BLIP, the next lecture (to come), mines them.
 #
 # The paper adds: fine-grained classes (models of cars, species of flowers) and counting are weak; so are handwritten digits,
-# which hardly occur in its training data (88 % on MNIST); and CLIP **cannot write**: it only chooses among texts that somebody offers.
+# which barely occur in its training data (88 % on MNIST); and CLIP **cannot write**: it only chooses among texts that you offer.
 
 # %% [markdown]
 # ## 12 · Real photos
@@ -1042,7 +1042,7 @@ assert 0.18 < mfu < 0.22
 #
 # </details>
 #
-# **4.** CLIP tells "a red circle" from "a blue circle", but hardly "a circle left of a star" from "a star left of a circle". Why?
+# **4.** CLIP tells "a red circle" from "a blue circle", but barely "a circle left of a star" from "a star left of a circle". Why?
 #
 # <details><summary>Answer</summary>
 #
@@ -1556,7 +1556,7 @@ for gelu, candidate in (("right", back), ("wrong", wrong)):
     print(f"{gelu} GELU: cosine with the model's own text embeddings {cosine.min():.4f} at least")
 
 # %% [markdown]
-# Two layers hardly show it; in a tower of 12 or 24 the differences add up.
+# Two layers barely show it; in a tower of 12 or 24 the differences add up.
 #
 # ### From 224 to 336 pixels
 #
