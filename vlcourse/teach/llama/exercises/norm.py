@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from vlcourse.layers.block import RMSNorm
-from vlcourse.teach.checking import Exercise, Wrong, call, expect, fail
+from vlcourse.layers import block
+from vlcourse.teach.checking import Exercise, Right, Wrong, call, expect, fail
+from vlcourse.teach.llama.exercises import norm_answers as answers
 from vlcourse.teach.mistakes import Mistake, expect_right
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """The reference: the library's layer, with this weight."""
-    return torch.func.functional_call(RMSNorm(x.shape[-1], eps), {"weight": weight}, (x,))
+    """The reference: the library's own function."""
+    return block.rms_norm(x, weight, eps)
 
 
 _BEFORE_THE_CAST = "LLaMA casts first and multiplies then: `(…).type_as(x) * weight`."
@@ -56,7 +56,7 @@ def _check_half(candidate: Any) -> None:
     )
     if _equal(out, right) > 0.99:  # the order of float32 operations may turn a rounding
         return
-    if _equal(out, _weight_before_the_cast(x, weight, 1e-6)) > 0.99:
+    if _equal(out, answers.weight_before_the_cast(x, weight, 1e-6)) > 0.99:
         fail("in bfloat16 the weight is multiplied before the cast", _BEFORE_THE_CAST)
     percent = round(100 * (1 - _equal(out, right)))
     fail(f"in bfloat16 {percent} % of the values are off: a step is not done in float32", _FLOAT32)
@@ -70,119 +70,58 @@ def _name(x: Tensor) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
-def _normed(x: Tensor, weight: Tensor, root: Tensor) -> Tensor:
-    return (x.float() / root).type_as(x) * weight
-
-
-def _mean_square(x: Tensor, dim: int = -1) -> Tensor:
-    return x.float().pow(2).mean(dim, keepdim=True)
-
-
-def _layer_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return F.layer_norm(x.float(), x.shape[-1:], None, None, eps).type_as(x) * weight
-
-
-def _divided_by_the_variance(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    variance = x.float().var(-1, correction=0, keepdim=True)
-    return _normed(x, weight, (variance + eps).sqrt())
-
-
-def _no_mean(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _normed(x, weight, (x.float().pow(2).sum(-1, keepdim=True) + eps).sqrt())
-
-
-def _no_root(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _normed(x, weight, _mean_square(x) + eps)
-
-
-def _over_positions(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _normed(x, weight, (_mean_square(x, dim=-2) + eps).sqrt())
-
-
-def _no_weight(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _normed(x, torch.ones_like(weight), (_mean_square(x) + eps).sqrt())
-
-
-def _eps_outside(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _normed(x, weight, _mean_square(x).sqrt() + eps)
-
-
-def _no_eps(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _normed(x, weight, _mean_square(x).sqrt())
-
-
-def _own_eps(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return _normed(x, weight, (_mean_square(x) + 1e-6).sqrt())
-
-
-def _in_half_precision(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
-
-
-def _root_in_half_precision(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return x * torch.rsqrt(_mean_square(x) + eps).type_as(x) * weight
-
-
-def _weight_before_the_cast(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return (x.float() * torch.rsqrt(_mean_square(x) + eps) * weight).type_as(x)
-
-
-def _not_cast_back(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    return x.float() * torch.rsqrt(_mean_square(x) + eps) * weight
-
-
 MISTAKES = (
     Mistake(
         "subtracts the mean",
-        _layer_norm,
+        answers.layer_norm,
         "the mean is subtracted, as in LayerNorm",
         "RMSNorm leaves the mean in: only the root of the mean square divides.",
     ),
     Mistake(
         "divides by the standard deviation",
-        _divided_by_the_variance,
+        answers.divided_by_the_variance,
         "you divide by the standard deviation, which leaves the mean out",
         "Take the mean of the squares themselves, x.pow(2).mean(…), not the variance.",
     ),
     Mistake(
         "sum instead of mean",
-        _no_mean,
+        answers.no_mean,
         "you divide by the length of the vector, so wide vectors come out small",
         "Root *mean* square: .mean(-1, keepdim=True), not a sum or a norm.",
     ),
     Mistake(
         "no root",
-        _no_root,
+        answers.no_root,
         "you divide by the mean square without its root",
         "Multiply by torch.rsqrt(mean square + eps), or divide by its .sqrt().",
     ),
     Mistake(
         "over the positions",
-        _over_positions,
+        answers.over_positions,
         "the mean runs over the positions",
         "Each vector is normalised alone, over its channels: the last axis.",
     ),
     Mistake(
         "weight forgotten",
-        _no_weight,
+        answers.no_weight,
         "the weight is not used",
         "At the end each channel is multiplied by its own learned weight.",
     ),
     Mistake(
         "eps outside of the root",
-        _eps_outside,
+        answers.eps_outside,
         "eps is added outside of the root",
         "Add eps to the mean square, under the root.",
     ),
     Mistake(
         "no eps",
-        _no_eps,
+        answers.no_eps,
         "eps is not used: a vector of zeros would become NaN",
         "Add the argument eps to the mean square.",
     ),
     Mistake(
         "eps of its own",
-        _own_eps,
+        answers.own_eps,
         "your eps is always 1e-6, whatever the argument says",
         "Add the argument eps: 65B has another one than 7B.",
     ),
@@ -204,10 +143,17 @@ EXERCISES: tuple[Exercise, ...] = (
         ),
         wrong=(
             *(mistake.wrong() for mistake in MISTAKES),
-            Wrong("computed in half precision", _in_half_precision, _FLOAT32),
-            Wrong("only the mean square in float32", _root_in_half_precision, _FLOAT32),
-            Wrong("weight before the cast", _weight_before_the_cast, _BEFORE_THE_CAST),
-            Wrong("not cast back", _not_cast_back, "Cast back to the type of x"),
+            Wrong("computed in half precision", answers.in_half_precision, _FLOAT32),
+            Wrong("only the mean square in float32", answers.root_in_half_precision, _FLOAT32),
+            Wrong("weight before the cast", answers.weight_before_the_cast, _BEFORE_THE_CAST),
+            Wrong("not cast back", answers.not_cast_back, "Cast back to the type of x"),
+        ),
+        right=(
+            Right("F.rms_norm", answers.by_torch),
+            Right("powers in double precision", answers.in_double),
+            Right("the length over √D", answers.by_length),
+            Right("a product with itself", answers.by_a_product),
+            Right("one vector at a time", answers.by_a_loop),
         ),
     ),
 )
