@@ -98,3 +98,96 @@ def weight_before_the_cast(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 def not_cast_back(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     return x.float() * torch.rsqrt(_mean_square(x) + eps) * weight
+
+
+def to_length_one(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return (F.normalize(x.float(), dim=-1, eps=eps)).type_as(x) * weight
+
+
+def squared_mean(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (x.float().mean(-1, keepdim=True).pow(2) + eps).sqrt())
+
+
+def mean_of_absolutes(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, x.float().abs().mean(-1, keepdim=True) + eps)
+
+
+def multiplied_by_the_root(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, torch.rsqrt(_mean_square(x) + eps))
+
+
+def over_everything(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (x.float().pow(2).mean() + eps).sqrt())
+
+
+def divided_by_the_weight(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, 1 / weight, (_mean_square(x) + eps).sqrt())
+
+
+def one_plus_the_weight(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, 1 + weight, (_mean_square(x) + eps).sqrt())
+
+
+def eps_subtracted(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (_mean_square(x) - eps).sqrt())
+
+
+def eps_in_the_square(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, _mean_square(x + eps).sqrt())
+
+
+def to_float32(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return (x * torch.rsqrt(_mean_square(x) + eps) * weight).float()
+
+
+def double_not_cast_back(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return x.double() * torch.rsqrt(x.double().pow(2).mean(-1, keepdim=True) + eps) * weight
+
+
+def axis_lost(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (x.float().pow(2).mean(-1) + eps).sqrt())
+
+
+def axis_two(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (_mean_square(x, dim=2) + eps).sqrt())
+
+
+def axis_one(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (_mean_square(x, dim=1) + eps).sqrt())
+
+
+def three_axes(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    _, _, width = x.shape
+    total = x.float().pow(2).sum(-1, keepdim=True)
+    return _normed(x, weight, (total / width + eps).sqrt())
+
+
+def eight_channels(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    total = x.float().pow(2).sum(-1, keepdim=True)
+    return _normed(x, weight, (total / 8 + eps).sqrt())
+
+
+def a_root_as_numbers(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, torch.tensor((_mean_square(x) + eps).sqrt().tolist()))
+
+
+def weight_detached(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight.data, (_mean_square(x) + eps).sqrt())
+
+
+def root_detached(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (_mean_square(x) + eps).sqrt().detach())
+
+
+def squeezed(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (_mean_square(x) + eps).sqrt()).squeeze()
+
+
+@torch.no_grad()
+def under_no_grad(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, (_mean_square(x) + eps).sqrt())
+
+
+def in_place(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    x /= (_mean_square(x) + eps).sqrt()
+    return x * weight
