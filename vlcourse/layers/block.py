@@ -62,11 +62,24 @@ class MLP(nn.Module):
         return self.down(self.activation(self.up(x)))
 
 
-class RMSNorm(nn.Module):
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x / RMS(x) · weight: LayerNorm without the mean and the bias (Zhang and Sennrich 2019).
 
     As LLaMA has it: divided in float32, cast back, then multiplied by the weight.
+
+    Args:
+        x: (…, D) vectors, each normalised alone.
+        weight: (D,), of x's type.
+        eps: added to the mean square, under the root.
+
+    Returns:
+        (…, D), of x's type.
     """
+    return F.rms_norm(x.float(), (x.shape[-1],), None, eps).type_as(x) * weight
+
+
+class RMSNorm(nn.Module):
+    """`rms_norm` with a learned weight."""
 
     def __init__(self, width: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -75,7 +88,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
-        return F.rms_norm(x.float(), (x.shape[-1],), None, self.eps).type_as(x) * self.weight
+        return rms_norm(x, self.weight, self.eps)
 
 
 class SwiGLU(nn.Module):
