@@ -239,7 +239,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="llm-live",
-        doc="A LLaMA on the toy corpus in under 90 seconds, to watch it learn in the lecture.",
+        doc="A LLaMA on the toy corpus in about a minute: it writes little stories.",
         model=TOY_LLAMA,
         data=CorpusData(mixture=(0, 30, 20, 50), objects=(1, 3)),
         train=TrainConfig(steps=900, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
