@@ -425,8 +425,7 @@ print(f"{128 * rounds / (time.perf_counter() - start):,.0f} scenes a second, sam
 
 # %%
 # NBVAL_CHECK_OUTPUT
-for row in claims.ledger_rows(["clip.zero_shot"]):  # CLAIMS TABLE
-    print(row)
+claims.table(["clip.zero_shot"])
 
 # %% [markdown]
 # What would a guesser's row look like? Let one name 2,000 pictures of held-out pairs by rolling a die with 48 faces.

@@ -122,11 +122,11 @@ def test_a_row_says_what_its_interval_is_over() -> None:
 
 
 def test_a_stored_measurement_that_lacks_what_the_rule_reads_is_said_to(tmp_path: Path) -> None:
-    claims.store("clip.robust", measurement(0.1, 0.2), 1.0, tmp_path)
-    (row,) = claims.ledger_rows(["clip.robust"], tmp_path)
+    claims.store("clip.prompts", measurement(0.1, 0.2), 1.0, tmp_path)
+    (row,) = claims.ledger_rows(["clip.prompts"], tmp_path)
     assert row.verdict is None and row.number() == "—"
-    assert "lacks 'objective, one generator low': run `vlcourse claims clip.robust`" in row.note
-    assert claims.stored("clip.robust", tmp_path) is None
+    assert "lacks 'one template − bare name low': run `vlcourse claims clip.prompts`" in row.note
+    assert claims.stored("clip.prompts", tmp_path) is None
 
 
 @pytest.mark.parametrize("unit", ["%", "points"])

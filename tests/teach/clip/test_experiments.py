@@ -135,6 +135,11 @@ def test_robust_pairs_the_arms_by_seed() -> None:
     low, high = (result.others[f"objective, one generator {end}"] for end in ("low", "high"))
     assert low == pytest.approx(0.1) and high == pytest.approx(0.1)  # the same for each seed
     assert result.others["captions, varied: noise"] == pytest.approx(0.9 - 0.5 / 3)
+    alone = {arm: each for arm, each in scores.items() if arm.endswith("one generator")}
+    half = robust.compare(alone, (0, 1, 2), steps=2)
+    assert half.measured == pytest.approx(0.1) and "variety, labels" not in half.others
+    verdict = claims.robust(half)
+    assert verdict.word == "does not show here" and "without the web's variety" in verdict.reason
 
 
 def test_varied_pictures_show_the_same_objects_and_stay_inside_the_shifts() -> None:
@@ -216,6 +221,9 @@ def test_efficiency_compares_images_at_each_goal() -> None:
     assert result.others["contrastive, plain, goal of rich"] == pytest.approx(1.5)
     assert result.others["language model, plain"] == pytest.approx(4)
     assert result.others["bag of words images, rich"] == pytest.approx(800)
+    plain_only = efficiency.compare({"plain": runs["plain"]}, (0, 1, 2))
+    assert plain_only.measured == pytest.approx(1.5)
+    assert "bag of words ÷ contrastive 1.5" in claims.efficiency(plain_only).reason
     verdict = claims.efficiency(result)
     assert verdict.word == "holds"
     assert "÷ contrastive 4 (4 to 4) × (rich captions, to 30 %)" in verdict.reason
@@ -342,9 +350,13 @@ def ratio(
 @pytest.mark.parametrize(
     ("result", "word", "reason"),
     [
-        (ratio((1.5, 3), (1.2, 4)), "holds", "contrastive 2.25 (1.5 to 3) × (rich captions, to 30"),
-        (ratio((1.5, 3), (1.2, 4)), "holds", "with plain captions the latter is 1.1 (0.9 to 1.3)"),
-        (ratio((1.5, 3), (1.2, 4), censored=2), "holds", "2 of the runs never got there"),
+        (
+            ratio((1.5, 3), (1.2, 4)),
+            "holds",
+            "contrastive 2.25 (1.5 to 3) × (rich captions, to 30 %)",
+        ),
+        (ratio((1.5, 3), (1.2, 4)), "holds", "with plain captions 1.1 (0.9 to 1.3) × to the same"),
+        (ratio((1.5, 3), (1.2, 4), censored=2), "holds", "with their last image: 2"),
         (ratio((0.9, 3), (1.2, 4)), "does not show here", "(0.9 to 3) ×, no clear difference"),
         (ratio((1.5, 3), (0.9, 4)), "does not show here", "(0.9 to 4) ×, no clear difference"),
         (ratio((0.4, 0.9), (1.2, 4)), "fails", "contrastive 0.65"),
@@ -404,7 +416,7 @@ def test_rule_of_robust_asks_for_the_objective_at_equal_pictures(
     pairs |= {f"variety, {arm}": (0.1, 0.3) for arm in ("captions", "labels")}
     verdict = claims.robust(made(-0.1, 0.1, **named(pairs)))
     assert verdict.word == word
-    assert "varied pictures save +20.0 (10.0 to 30.0) for captions" in verdict.reason
+    assert "by varied pictures: +20.0 (10.0 to 30.0) for captions" in verdict.reason
 
 
 def foils(relation: tuple[float, float], attribute: tuple[float, float], replaced: float):

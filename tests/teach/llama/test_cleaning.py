@@ -102,3 +102,22 @@ def test_each_step_of_the_pipeline_raises_precision() -> None:
 def test_precision_and_recall_of_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one line"):
         cleaning.precision_recall([], [page("a")])
+
+
+def test_stages_drop_repeats_then_other_languages_then_what_surprises() -> None:
+    german, mixed = "der rote ring ist klein und rund", "ring a a red red a ring"
+    texts = ("a red ring", "a red ring", german, mixed)
+    pages = [Page((Line(text, "clean"),)) for text in texts]
+    model = cleaning.KneserNey(["a red ring", "a red star"] * 9)
+    top = cleaning.limit(model, ["a red ring", "a red star"] * 8, share=0.9)
+    languages = cleaning.LanguageFilter(EXAMPLES)
+    left = cleaning.stages(pages, languages, model, top)
+    assert [len(found) for found in left.values()][:2] == [4, 3]
+    assert [page.text for page in left["low perplexity"]] == ["a red ring"]
+    assert german not in [page.text for page in left["English only"]]
+
+
+def test_the_limit_lets_the_share_pass() -> None:
+    model = cleaning.KneserNey(["a red ring", "a red star"] * 9)
+    pages = ["a red ring"] * 36 + ["ring a"] * 4
+    assert cleaning.limit(model, pages, share=0.5) < cleaning.limit(model, pages, share=0.95)

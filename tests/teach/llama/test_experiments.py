@@ -24,12 +24,11 @@ ARCHITECTURE = architecture.Settings(
     batch_size=4, items=8, repeats=2,
 )  # fmt: skip
 BUDGET = budget.Settings(
-    budgets=(1e7, 2e7, 4e7), goal=2e7, tuning=1e7, rates=(1e-3, 1e-2), context=16, batch_size=2,
-    windows=300, items=8,
+    budgets=(1e7, 2e7, 4e7), further=5e7, goal=2e7, tuning=1e7, rates=(1e-3, 1e-2), context=16,
+    batch_size=2, windows=300, items=8,
 )  # fmt: skip
 NORMS = norm_place.Settings(
-    width=16, layers=2, heads=2, context=8, batch_size=2, steps=4, warmup=2, rates=(1e-3, 1e-2),
-    items=8,
+    width=16, layers=2, heads=2, context=8, batch_size=2, steps=4, warmup=2, items=8,
 )  # fmt: skip
 
 
@@ -138,9 +137,11 @@ def test_inference_budget(small: None) -> None:
     result = budget.inference_budget(seeds=(0, 1, 2), settings=BUDGET)
     judged("llama.inference_budget", result)
     curves = result.figure["test loss by training FLOPs"]
-    for size, each in curves.items():
-        assert len(each) == 3 and [flops for flops, _ in each[0]] == list(BUDGET.budgets), size
-        assert each[0] != each[1]  # another seed
+    assert [len(curve) for curve in curves["big"]] == [3, 3, 3]
+    for small, middle in zip(curves["small"], curves["middle"], strict=True):
+        assert [flops for flops, _ in small[:3]] == list(BUDGET.budgets)
+        there = budget.reached(small[:3], middle[1][1]) is not None
+        assert [flops for flops, _ in small[3:]] == ([] if there else [BUDGET.further])
     assert result.figure["training for the goal"][1]["middle"] == BUDGET.goal
     for size, found in result.figure["loss by learning rate"].items():
         assert result.recipe["lr"][size] == min(found, key=lambda pair: pair[1])[0]
@@ -176,28 +177,29 @@ def test_the_rate_falls_to_nothing_at_each_end(
 
 
 def test_summary_of_budgets() -> None:
-    """The small size needs twice the compute in two seeds, and in the third never gets there."""
-    s = replace(budget.Settings(), budgets=(1e9, 2e9, 4e9), goal=2e9)
+    """The small size needs twice the compute in two seeds; in the third it never gets there, and
+    four times as much stands for what it would need."""
+    s = replace(budget.Settings(), budgets=(1e9, 2e9, 4e9), further=8e9, goal=2e9)
 
     def curve(*losses: float) -> budget.Curve:
-        return list(zip(s.budgets, losses, strict=True))
+        return list(zip((*s.budgets, s.further), losses, strict=False))
 
     curves = {
-        "small": [curve(3, 2.5, 2), curve(3, 2.5, 2), curve(3, 2.5, 2)],
+        "small": [curve(3, 2.5, 2, 1.95)] * 3,
         "middle": [curve(4, 2, 1), curve(4, 2, 1), curve(4, 1.9, 1)],
         "big": [curve(5, 3, 1)] * 3,
     }
     trials = {size: {1e-3: 1.0, 2e-3: 0.5} for size in curves}
     result = budget.summary(curves, trials, (0, 1, 2), s)
     n = budget.multiplied("middle") - budget.multiplied("small")
-    assert result.measured == pytest.approx(2e9 / (2 * n) / 1e6)
+    assert result.measured == pytest.approx((2e9 + 2e9 + 6e9) / 3 / (2 * n) / 1e6)
     assert result.others["small never there"] == 1 and result.others["big never there"] == 0
-    assert result.others["small compute"] == pytest.approx(2)
+    assert result.others["small compute"] == pytest.approx(16 ** (1 / 3))
     assert result.others["big compute"] == pytest.approx(2**0.5, rel=0.05)
     assert result.others["gap"] == pytest.approx((0.5 + 0.5 + 0.6) / 3)
     assert result.others["last gap"] == pytest.approx(1)
-    tokens = 4e9 / (6 * budget.multiplied("small"))
-    assert result.others["reads"] == pytest.approx(result.measured * 1e6 / tokens)
+    reads = [more / (2 * n) * 6 * budget.multiplied("small") for more in (2 / 4, 2 / 4, 6 / 8)]
+    assert result.others["reads"] == pytest.approx(sum(reads) / 3)
     assert result.recipe["lr"]["small"] == 2e-3
     assert judged("llama.inference_budget", result) == "does not show here"
 
@@ -329,7 +331,7 @@ def test_rule_of_inference_budget(
 @pytest.mark.parametrize(
     ("low", "high", "word", "reason"),
     [
-        (1.0, 2.0, "holds", "with a warm-up 0.50 to 0.60; without one"),
+        (1.0, 2.0, "holds", "with a warm-up 0.500 to 0.600; without one"),
         (-2.0, -1.0, "fails", "the norm after the sum is better; with"),
         (-1.0, 1.0, "does not show here", "no clear difference; with"),
     ],

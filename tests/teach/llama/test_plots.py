@@ -48,6 +48,7 @@ def drawn() -> dict[str, Figure]:
         "sampling": plots.sampling(torch.randn(30), [str(i) for i in range(30)]),
         "decoding": plots.decoding({"without": [2, 3], "with": [1, 1]}, (10, 20)),
         "emergence": plots.emergence(LOG, {"colour": 0.125}, {"lists": 0, "sentences": 60}),
+        "comprehension": plots.comprehension({"colour": (0.9, 0.8, 0.95)}, {"colour": 0.125}),
         "isoloss": plots.isoloss(sizes, torch.logspace(9, 12, 5)),
         "zero shot": plots.zero_shot(),
         "utilisation": plots.utilisation({"7B": (80_000, 0.4)}),
@@ -93,3 +94,17 @@ def test_sampling_keeps_the_nucleus() -> None:
     assert legends[1][-1] == "kept: 3" and legends[2][-1] == "kept: 3"
     heights = [patch.get_height() for patch in axes[2].patches[5:]]
     assert heights == pytest.approx([50 / 0.95, 30 / 0.95, 15 / 0.95, 0, 0], abs=1e-3)
+
+
+def test_zero_shot_draws_each_size_minus_gpt3_where_gpt3_was_reported() -> None:
+    (axis,) = plots.zero_shot().axes
+    drawn = {line.get_label(): line.get_ydata() for line in axis.get_lines()}
+    better = np.asarray(drawn["LLaMA-13B"]).round(1)
+    assert better.tolist() == [17.6, -0.9, 0.3, 2.8, 6.0, 1.3, -1.2]
+    assert not any("SIQA" in label.get_text() for label in axis.get_xticklabels())
+
+
+def test_comprehension_marks_the_interval_and_guessing() -> None:
+    (axis,) = plots.comprehension({"colour": (0.9, 0.8, 0.95)}, {"colour": 0.125}).axes
+    ends = [np.asarray(c.get_segments()).ravel().round(3).tolist() for c in axis.collections]
+    assert any({80.0, 95.0} <= set(e) for e in ends) and any(12.5 in e for e in ends)

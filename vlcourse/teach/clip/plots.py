@@ -136,7 +136,7 @@ def training_log(log: Sequence[Mapping[str, float]], chance: float) -> Figure:
         axes[1].annotate(
             said[name],
             (measured[-1]["step"], values[-1]),
-            (0, 8 if above else -22),
+            (0, 8 if above else -44),
             textcoords="offset points",
             color=colour,
             ha="right",

@@ -25,8 +25,10 @@ ARMS = {
 
 def efficiency(result: Measurement) -> Figure:
     """Accuracy against images seen for each kind of captions, a line a seed; then the ratios."""
-    figure, axes = new_figure(15, 4.8, 3, width_ratios=(1, 1, 1.1))
-    for axis, kind in zip(axes, ("plain", "rich"), strict=False):
+    kinds = [kind for kind in ("plain", "rich") if kind in result.figure]
+    width = 4.9 * (1 + len(kinds))
+    figure, axes = new_figure(width, 4.8, 1 + len(kinds), width_ratios=(*(1 for _ in kinds), 1.1))
+    for axis, kind in zip(axes, kinds, strict=False):
         data = result.figure[kind]
         goal = 100 * data["threshold"]
         for place, (name, curves) in enumerate(data["accuracy by images seen"].items()):
@@ -48,17 +50,20 @@ def efficiency(result: Measurement) -> Figure:
         axis.set(xlabel="images seen (thousands)", title=f"{kind} captions, until {goal:.0f} %")
         axis.set(ylabel="zero-shot accuracy (%)", ylim=(0, 1.7 * goal), xlim=(0, None))
     rows = {
-        "language model\n÷ bag of words\nplain": "language model, plain",
-        "bag of words\n÷ contrastive\nplain": "contrastive, plain",
-        "plain, same goal\nas rich": "contrastive, plain, goal of rich",
-        "rich": "contrastive, rich",
+        "language model\n÷ bag of words": "language model, plain",
+        "bag of words\n÷ contrastive": "contrastive, plain",
     }
-    _effects(axes[2], result, rows, (TEXT, MATCH, MATCH, MATCH), zero=1, scale=1)
-    axes[2].set(xscale="log", xlabel="times as many images (95 % interval)", xlim=(0.4, 30))
-    axes[2].set_xticks((0.5, 1, 2, 4, 8, 16), ("½", "1", "2", "4", "8", "16"))
-    axes[2].minorticks_off()
-    axes[2].plot([3, 4], [3, 2], "x", color="black", markersize=9)
-    axes[2].text(4.6, 2.28, "× the paper", fontsize=11)
+    if "rich" in kinds:
+        rows["the same, to the\ngoal of rich"] = "contrastive, plain, goal of rich"
+        rows["the same, with\nrich captions"] = "contrastive, rich"
+    _effects(axes[-1], result, rows, (TEXT, MATCH, MATCH, MATCH)[: len(rows)], zero=1, scale=1)
+    axes[-1].set(xscale="log", xlabel="times as many images (95 % interval)", xlim=(0.4, 30))
+    axes[-1].set_xticks((0.5, 1, 2, 4, 8, 16), ("½", "1", "2", "4", "8", "16"))
+    axes[-1].minorticks_off()
+    for row, paper in enumerate((3, 4)):  # figure 2 of the paper
+        y = len(rows) - 1.3 - row
+        axes[-1].plot(paper, y, "x", color="black", markersize=9)
+        axes[-1].text(1.15 * paper, y, f"the paper: {paper}", fontsize=11, va="center")
     return figure
 
 
@@ -75,8 +80,9 @@ def _effects(
         value, low, high = (scale * result.others[name + end] for end in ("", " low", " high"))
         y, error = len(rows) - 1 - place, [[value - low], [high - value]]
         axis.errorbar(value, y, xerr=error, fmt="o", color=colour, capsize=6, markersize=9)
+        text = f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−").replace("+0.0", "0.0")
         axis.annotate(
-            f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−"), (value, y), (0, 9),
+            text, (value, y), (0, 9),
             textcoords="offset points", ha="center", color=colour, fontsize=12,
         )  # fmt: skip
     axis.axvline(zero, color="black", linestyle="--", linewidth=1.5)
@@ -112,12 +118,12 @@ def robust(result: Measurement) -> Figure:
     """Accuracy of the four arms on plain and shifted pictures; then what saves accuracy."""
     arms: Mapping[str, Sequence[Mapping[str, float]]] = result.figure["accuracy by seed"]
     figure, axes = new_figure(15, 4.8, 2, width_ratios=(1.7, 1))
-    tests = list(next(iter(arms.values()))[0])
+    tests = ("test", *(test for test in next(iter(arms.values()))[0] if test != "test"))
     for a, (arm, found) in enumerate(arms.items()):
         colour = TEXT if arm.startswith("captions") else OTHER
         varied = arm.endswith("varied")
         for t, test in enumerate(tests):
-            values, place = [100 * f[test] for f in found], t + 0.2 * (a - 1.5)
+            values, place = [100 * f[test] for f in found], t + 0.2 * (a - (len(arms) - 1) / 2)
             axes[0].bar(
                 place, sum(values) / len(values), 0.18, color=colour if varied else "white",
                 edgecolor=colour, hatch="" if varied else "///", linewidth=1.5,
@@ -136,7 +142,8 @@ def robust(result: Measurement) -> Figure:
         "varied pictures,\ncaptions": "variety, captions",
         "varied pictures,\nlabels": "variety, labels",
     }
-    _effects(axes[1], result, rows, (COLOURS[4], COLOURS[4], IMAGE, IMAGE))
+    rows = {text: name for text, name in rows.items() if name in result.others}
+    _effects(axes[1], result, rows, (COLOURS[4], COLOURS[4], IMAGE, IMAGE)[: len(rows)])
     axes[1].set(xlabel="points saved under shift (95 % interval)", title="what saves accuracy")
     return figure
 
@@ -144,15 +151,16 @@ def robust(result: Measurement) -> Figure:
 def prompts(result: Measurement) -> Figure:
     """What each step of asking adds, on each set of pictures, with its interval."""
     sets: Mapping[str, Mapping[str, float]] = result.figure["accuracy by prompt"]
-    figure, axes = new_figure(12, 3.2, len(sets))
-    for axis, (name, accuracy) in zip(axes, sets.items(), strict=True):
+    names = sorted(sets, reverse=True)  # the toy world first
+    figure, axes = new_figure(12, 3.2, len(sets), sharex=True)
+    for axis, name in zip(axes, names, strict=True):
         prefix = "" if name == "toy world" else f"{name} "
         rows = {
             "one template\ninstead of the bare name": f"{prefix}one template − bare name",
             "an ensemble\ninstead of one template": f"{prefix}ensemble − one template",
         }
         _effects(axis, result, rows, (IMAGE, IMAGE))
-        bare = 100 * accuracy["bare name"]
+        bare = 100 * sets[name]["bare name"]
         axis.set(xlabel="points added (95 % interval)", title=f"{name} (bare name {bare:.1f} %)")
         axis.set_ylim(-0.5, 1.7)
     for axis in axes[1:]:

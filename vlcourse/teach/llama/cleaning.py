@@ -161,3 +161,25 @@ def precision_recall(kept: Iterable[Page], pages: Iterable[Page]) -> tuple[float
     if not found or not wanted:
         raise ValueError("precision and recall need at least one line kept and one worth keeping")
     return sum(found) / len(found), sum(found) / wanted
+
+
+def limit(model: KneserNey, paragraphs: Sequence[str], share: float = 0.99) -> float:
+    """The perplexity below which ``share`` of good pages, of four paragraphs each, stay."""
+    pages = ["\n".join(paragraphs[i : i + 4]) for i in range(0, len(paragraphs), 4)]
+    known = sorted(map(model.perplexity, pages))
+    return known[int(share * len(known))]
+
+
+def stages(
+    pages: Sequence[Page], languages: LanguageFilter, model: KneserNey, limit: float
+) -> dict[str, Sequence[Page]]:
+    """What is left after each of the three steps, from the pages as they were found."""
+    deduped = without_repeats(pages)
+    english = pages_where(deduped, lambda text: languages.language(text) == "English")
+    good = pages_where(english, lambda text: model.perplexity(text) <= limit)
+    return {
+        "as found": pages,
+        "repeated lines out": deduped,
+        "English only": english,
+        "low perplexity": good,
+    }

@@ -1,7 +1,7 @@
 """The drawn figures of the LLaMA lecture: models, data, blocks and the cache.
 
 Those of the three changes are in figures_parts.py, the plots of its measurements in
-plots_llama.py. Colours keep their meaning: green for LLaMA and what it changes, orange-red for
+plots.py. Colours keep their meaning: green for LLaMA and what it changes, orange-red for
 attention and keys, blue for the stream of states, grey for the rest.
 """
 
@@ -65,6 +65,7 @@ def models() -> Figure:
         ours = name.startswith("LLaMA")
         axis.plot(
             parameters, tokens, "D" if ours else "o", color=LLAMA if ours else ATTENTION,
+            markersize=7 if ours else 13, zorder=4 if ours else 3,  # 65B is beside Chinchilla
             label="LLaMA" if name == "LLaMA-7B" else "before" if name == "GPT-3" else None,
         )  # fmt: skip
         axis.annotate(
@@ -97,9 +98,9 @@ def mixture() -> Figure:
     axes[0].set_yticks(places, list(MIXTURE))
     axes[0].set(xlim=(0, 78), xlabel="share of the tokens that are read (%)")
     axes[1].set(xlim=(0, 2.95), xlabel="epochs in 1.4 T tokens (times read)")
-    axes[1].axvline(1, color="black", linewidth=1, linestyle="--")
-    axes[0].set_title("blue: web pages, 82 %")
-    axes[1].set_title("Wikipedia and books more than twice")
+    axes[1].axvline(1, color="black", linewidth=1, linestyle="--", zorder=0)
+    axes[0].set_title("blue: web pages, 82 %; orange: the rest")
+    axes[1].set_title("how often it is read")
     return figure
 
 

@@ -28,9 +28,13 @@ def stability(
     ``ignorant``: the loss of a model that knows how frequent each token is, and no more.
     """
     figure, (axis,) = new_figure(9, 4.4)
-    looks = ((ATTENTION, "o--"), (OTHER, "s:"), (LLAMA, "^-"))
-    for (name, values), (colour, line) in zip(losses.items(), looks, strict=False):
-        axis.plot(rates, values, line, color=colour, label=name, markersize=8)
+    looks = ((ATTENTION, "o--", 1), (OTHER, "s-", 3), (LLAMA, "^-", 1))  # the last hides the second
+    for (name, values), (colour, line, wide) in zip(losses.items(), looks, strict=False):
+        pale = 0.5 if wide > 1 else 1.0
+        axis.plot(
+            rates, values, line, color=colour, label=name, alpha=pale, markersize=6 + 3 * wide,
+            linewidth=2 * wide,
+        )  # fmt: skip
     axis.axhline(ignorant, color="black", linewidth=1.5, label="token frequencies alone")
     axis.set(
         xscale="log", xlabel="learning rate (no unit, log scale)", ylabel="loss (nats a token)"
@@ -116,7 +120,7 @@ def two_thirds(width: int = 4096) -> Figure:
     figure, axes = new_figure(13, 2.9, 2)
     for axis, hidden, names, colour, title in (
         (axes[0], 4.0, ("up", "down"), STREAM, "MLP: hidden 4d"),
-        (axes[1], 8 / 3, ("W₁ gate", "W₃ up", "W₂ down"), LLAMA, "SwiGLU: hidden (2/3)·4d = 8d/3"),
+        (axes[1], 8 / 3, ("gate", "up", "down"), LLAMA, "SwiGLU: hidden (2/3)·4d = 8d/3"),
     ):
         canvas(axis, 11, 3.0)
         for number, name in enumerate(names):

@@ -126,6 +126,30 @@ def decoding(
     return figure
 
 
+def comprehension(
+    accuracy: Mapping[str, tuple[float, float, float]], blind: Mapping[str, float]
+) -> Figure:
+    """Answers right by kind of question, with intervals, and what guessing gives as a line.
+
+    ``accuracy``: kind → (mean, low, high), fractions; ``blind``: kind → a fraction.
+    """
+    figure, (axis,) = new_figure(9.5, 4.2)
+    places = np.arange(len(accuracy))
+    mean, low, high = 100 * np.array(list(accuracy.values())).T
+    axis.bar(places, mean, 0.6, color=LLAMA)
+    axis.errorbar(places, mean, (mean - low, high - mean), fmt="none", color="black", capsize=5)
+    guesses = [100 * blind[kind] for kind in accuracy]
+    axis.hlines(guesses, places - 0.38, places + 0.38, color=ATTENTION, linewidth=3)
+    axis.annotate(
+        "guessing", (places[-1] + 0.4, guesses[-1]), (3, 0), textcoords="offset points",
+        color=ATTENTION, va="center",
+    )  # fmt: skip
+    axis.set_xticks(places, list(accuracy))
+    axis.set(ylabel="answers right (%)", ylim=(0, 108), xlim=(-0.5, len(places) + 0.3))
+    axis.grid(False, axis="x")
+    return figure
+
+
 def emergence(
     log: Sequence[Mapping[str, float]],
     chance: Mapping[str, float] | None = None,
@@ -149,7 +173,11 @@ def emergence(
         inside = [i for i, step in enumerate(steps) if first < step <= after]
         mean = _running_mean([losses[i] for i in inside], 9)
         above.plot([steps[i] for i in inside], mean, color=OTHER, lw=2)
-    above.set(ylabel="loss of a batch\n(nats)", ylim=(0, 1.2 * np.quantile(losses, 0.97)))
+    low, high = float(np.quantile(losses, 0.02)), max(losses)
+    above.set(ylabel="loss of a batch\n(nats, log scale)", yscale="log", ylim=(low, 8 * high))
+    ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5) if min(losses) <= t <= max(losses)]
+    above.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    above.minorticks_off()
     for number, (name, first) in enumerate((stages or {}).items()):
         for either in (above, axis):
             either.axvline(first, color=OTHER, ls=":", lw=1.2)
@@ -163,10 +191,12 @@ def emergence(
         steps, values = _column(log, kind)
         axis.plot(steps, [100 * v for v in values], lines[number % 8], color=colour, label=kind)
         if chance and kind in chance:
-            axis.plot(end * 1.015, 100 * chance[kind], "<", color=colour, clip_on=False)
+            beside = list(chance.values())[:number].count(chance[kind])  # the same guess
+            at = end * (1.015 + 0.025 * beside)
+            axis.plot(at, 100 * chance[kind], "<", color=colour, clip_on=False)
     axis.set(xlabel="training step", ylabel="answers right (%)", ylim=(0, 103), xlim=(0, end))
     title = "triangles at the right: guessing" if chance else None
-    axis.legend(loc="center left", bbox_to_anchor=(1.03, 0.5), title=title)
+    axis.legend(loc="center left", bbox_to_anchor=(1.09, 0.5), title=title)
     return figure
 
 
@@ -203,24 +233,31 @@ def isoloss(rows: Mapping[str, Mapping[str, Any]], served: Tensor) -> Figure:
 
 
 def zero_shot() -> Figure:
-    """The paper's table 3: accuracy on eight benchmarks, LLaMA's sizes beside GPT-3."""
-    figure, (axis,) = new_figure(12, 5.2)
+    """The paper's table 3 as differences: each size minus GPT-3, on the benchmarks it reported."""
+    figure, (axis,) = new_figure(12, 5.0)
     looks = {
-        "GPT-3 175B": ("X", ATTENTION, 13),
-        "LLaMA-7B": ("o", "#A6DCCB", 9),
-        "LLaMA-13B": ("D", LLAMA, 11),
-        "LLaMA-33B": ("s", COLOURS[5], 9),
-        "LLaMA-65B": ("^", STREAM, 10),
+        "LLaMA-7B": ("o", "#A6DCCB"),
+        "LLaMA-13B": ("D", LLAMA),
+        "LLaMA-33B": ("s", COLOURS[5]),
+        "LLaMA-65B": ("^", STREAM),
     }
-    for name, (marker, colour, size) in looks.items():
-        values = [np.nan if v is None else v for v in ZERO_SHOT[name]]
+    gpt3 = ZERO_SHOT["GPT-3 175B"]
+    both = [i for i, value in enumerate(gpt3) if value is not None]
+    places = np.arange(len(both))
+    reported = np.array([gpt3[i] for i in both], dtype=float)
+    for number, (name, (marker, colour)) in enumerate(looks.items()):
+        values = np.array([ZERO_SHOT[name][i] for i in both], dtype=float)
         axis.plot(
-            range(len(values)), values, marker, color=colour, markersize=size, label=name,
-            linestyle="none", markeredgecolor="black", markeredgewidth=0.8,
+            places + 0.16 * (number - 1.5), values - reported, marker, color=colour, markersize=10,
+            label=name, linestyle="none", markeredgecolor="black", markeredgewidth=0.8,
         )  # fmt: skip
-    axis.set_xticks(range(len(BENCHMARKS)), BENCHMARKS)
-    axis.set(ylabel="accuracy, zero-shot (%)", ylim=(43, 90), xlim=(-0.5, len(BENCHMARKS) - 0.5))
-    axis.legend(ncols=5, loc="upper center", bbox_to_anchor=(0.5, 1.13), columnspacing=1.2)
+    axis.axhline(0, color=ATTENTION, linewidth=2)
+    axis.text(places[-1] + 0.55, 0, "GPT-3 175B", color=ATTENTION, va="center")
+    axis.set_xticks(places, [f"{BENCHMARKS[i]}\n{gpt3[i]:.1f} %" for i in both])
+    axis.set(ylabel="accuracy minus GPT-3's (points)", xlim=(-0.5, len(both) - 0.5))
+    axis.set_xlabel("benchmark, and GPT-3's zero-shot accuracy on it")
+    axis.grid(False, axis="x")
+    axis.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.14), columnspacing=1.2)
     return figure
 
 

@@ -69,8 +69,8 @@ def inference_budget(result: Measurement) -> Figure:
     figure, axes = new_figure(13.5, 5, 2)
     curves = data["test loss by training FLOPs"]
     for size, (colour, line) in SIZES.items():
-        flops = [at for at, _ in curves[size][0]]
-        losses = np.array([[loss for _, loss in curve] for curve in curves[size]])
+        flops = [at for at, _ in curves["middle"][0]]  # the small size has a further one at times
+        losses = np.array([[loss for _, loss in c[: len(flops)]] for c in curves[size]])
         low, high = zip(*map(seed_interval, losses.T), strict=True)
         label = f"{size}: {data['multiplied'][size] / 1000:.1f} k parameters"
         axes[0].plot(flops, losses.mean(axis=0), line, color=colour, label=label)
@@ -79,11 +79,11 @@ def inference_budget(result: Measurement) -> Figure:
             wanted = losses.mean(axis=0)[flops.index(goal)]
             axes[0].plot(goal, wanted, "o", color=colour, markersize=10)
     axes[0].axhline(wanted, color="black", linewidth=1, zorder=0)
-    axes[0].set(xscale="log", yscale="log", xlabel="training compute (FLOPs, log scale)")
+    axes[0].set(xscale="log", yscale="log", xlabel="training compute (billion FLOPs, log scale)")
     axes[0].set(ylabel="test loss (nats a token, log scale)")
     ticks = [at for at in (0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4) if at < losses.max()]
     axes[0].set_yticks(ticks, [f"{at:g}" for at in ticks])
-    axes[0].set_xticks(flops, [f"{at / 1e9:g} · 10⁹" for at in flops])
+    axes[0].set_xticks(flops, [f"{at / 1e9:g}" for at in flops])
 
     served = np.geomspace(result.measured / 10, result.measured * 20, 60) * 1e6
     for size, (colour, line) in SIZES.items():
@@ -129,11 +129,11 @@ def pre_norm(result: Measurement) -> Figure:
     axes[1].set_title("at the rate 0.01; bands: from seed to seed")
     for axis in axes:
         axis.axhline(result.others["frequencies"], color="black", linewidth=1, zorder=0)
-    axes[1].annotate(
-        "token frequencies alone", (1, result.others["frequencies"]), (0, 4),
-        xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", fontsize=12,
+    axes[0].annotate(
+        "token frequencies alone", (0.02, result.others["frequencies"]), (0, -16),
+        xycoords=("axes fraction", "data"), textcoords="offset points", fontsize=12,
     )  # fmt: skip
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="upper left", bbox_to_anchor=(0, 0.86))
     return figure
 
 

@@ -65,29 +65,29 @@ def compare(scores: Mapping[str, Sequence[Found]], seeds: Sequence[int], steps: 
     """What the objective changes at equal pictures, and the pictures at equal objective.
 
     ``measured`` is what the labels' arm loses more than the captions' arm, from plain pictures to
-    the mean of the three shifts, as a mean over both kinds of training pictures. In ``others``:
-    the same for each kind ("objective, varied"), and what each objective loses more with one
-    generator than with varied pictures ("variety, captions"). All are paired by seed, and each
-    interval is Student's t over the seeds.
+    the mean of the three shifts, as a mean over the kinds of training pictures in ``scores``. In
+    ``others``: the same for each kind ("objective, varied"), and what each objective loses more
+    with one generator than with varied pictures ("variety, captions"). All are paired by seed, and
+    each interval is Student's t over the seeds.
     """
-    lost = {arm: [_loss(found) for found in scores[arm]] for arm in ARMS}
+    kinds = [kind for kind in PICTURES if f"captions, {kind}" in scores]
+    lost = {arm: [_loss(found) for found in each] for arm, each in scores.items()}
     effects: dict[str, list[float]] = {}
-    for kind in PICTURES:
+    for kind in kinds:
         pairs = zip(lost[f"labels, {kind}"], lost[f"captions, {kind}"], strict=True)
         effects[f"objective, {kind}"] = [a - b for a, b in pairs]
-    for objective in OBJECTIVES:
+    for objective in OBJECTIVES if len(kinds) == 2 else ():
         pairs = zip(lost[f"{objective}, one generator"], lost[f"{objective}, varied"], strict=True)
         effects[f"variety, {objective}"] = [a - b for a, b in pairs]
-    halves = zip(*(effects[f"objective, {kind}"] for kind in PICTURES), strict=True)
+    halves = zip(*(effects[f"objective, {kind}"] for kind in kinds), strict=True)
     both = [sum(pair) / len(pair) for pair in halves]
     low, high = metrics.seed_interval(both)
     others: dict[str, float] = {}
     for name, values in effects.items():
         others[name] = sum(values) / len(values)
         others[f"{name} low"], others[f"{name} high"] = metrics.seed_interval(values)
-    for arm in ARMS:
-        for test in scores[arm][0]:
-            others[f"{arm}: {test}"] = sum(f[test] for f in scores[arm]) / len(scores[arm])
+    for arm, each in scores.items():
+        others |= {f"{arm}: {test}": sum(f[test] for f in each) / len(each) for test in each[0]}
     return Measurement(
         measured=sum(both) / len(both),
         low=low,
@@ -96,7 +96,7 @@ def compare(scores: Mapping[str, Sequence[Found]], seeds: Sequence[int], steps: 
         recipe={"train": asdict(_config(steps)), "image": asdict(TOY_RESNET), "objects": 1},
         others=others,
         figure={
-            "accuracy by seed": {arm: [dict(found) for found in scores[arm]] for arm in ARMS},
+            "accuracy by seed": {arm: [dict(f) for f in each] for arm, each in scores.items()},
             "accuracy lost by seed": lost,
             "effect by seed": effects,
         },

@@ -39,6 +39,8 @@ class Settings:
 
     budgets: tuple[float, ...] = (10e9, 20e9, 40e9, 70e9, 100e9)
     """FLOPs of training, each a training to its own end."""
+    further: float = 150e9
+    """One more for the small size, in seeds in which ``budgets`` are too few to get there."""
     goal: float = 40e9
     """The budget of the middle size whose loss the others are to reach."""
     tuning: float = 50e9
@@ -50,7 +52,7 @@ class Settings:
     context: int = 128
     batch_size: int = 8
     windows: int = 29_880
-    """Of text: half as many again as the small size reads for the largest budget."""
+    """Of text: as many as the small size reads for ``further``."""
     items: int = 192
 
 
@@ -149,7 +151,7 @@ def break_even(training: Mapping[str, float], small: str, large: str) -> float:
 
 
 def inference_budget(
-    seeds: Sequence[int] = (0, 1, 2, 3), settings: Settings | None = None
+    seeds: Sequence[int] = (0, 1, 2), settings: Settings | None = None
 ) -> Measurement:
     """Train three sizes for each budget; what the middle one's loss at ``goal`` costs each size.
 
@@ -176,6 +178,9 @@ def inference_budget(
         size: [train(size, tuned[size], seed, s.budgets, "test", s) for seed in seeds]
         for size in SIZES
     }
+    for seed, small, middle in zip(seeds, curves["small"], curves["middle"], strict=True):
+        if reached(small, middle[s.budgets.index(s.goal)][1]) is None:
+            small += train("small", tuned["small"], seed, (s.further,), "test", s)
     return summary(curves, trials, tuple(seeds), s)
 
 
@@ -193,10 +198,11 @@ def summary(
         middle one's for the same training compute, at the goal and at the last budget; "compute",
         the training compute that the small and the big one need for the middle one's loss, divided
         by the middle one's; "never there", the seeds in which a size did not reach that loss and
-        the largest budget stands for what it would need, so that the break-even is the least it
+        its largest budget stands for what it would need, so that the break-even is the least it
         can be; "reads", the break-even divided by the tokens that the small one was trained on.
     """
-    at = settings.budgets.index(settings.goal)
+    at, end = settings.budgets.index(settings.goal), len(settings.budgets) - 1
+    most = {"small": settings.further, "big": settings.budgets[-1]}
     losses = {size: [[loss for _, loss in c] for c in each] for size, each in curves.items()}
     training: list[dict[str, float]] = []  # a dict a seed
     others: dict[str, float] = {f"{size} never there": 0.0 for size in SIZES}
@@ -205,9 +211,9 @@ def summary(
         for size in ("small", "big"):
             flops = reached(list(curves[size][i]), goal)
             others[f"{size} never there"] += flops is None
-            needed[size] = flops or settings.budgets[-1]
+            needed[size] = flops or most[size]
         training.append(needed)
-    for name, place in (("gap", at), ("last gap", -1)):
+    for name, place in (("gap", at), ("last gap", end)):
         gaps = [s[place] - m[place] for s, m in zip(losses["small"], losses["middle"], strict=True)]
         others[name], (others[f"{name} low"], others[f"{name} high"]) = _interval(gaps)
     for size in ("small", "big"):
