@@ -154,7 +154,9 @@ def _check_text(pieces: list[str], text: str) -> None:
     rewritten = {other: _AS_IT_IS for other in forms} | {other: _SPLIT for other in spaces}
     for other, hint in (*rewritten.items(), (text.lower(), _CASE)):
         if other != text and spelled == "▁" + other.replace(" ", "▁"):
-            fail(f"your pieces of {text!r} spell {other!r}", hint)
+            alike = normalize("NFC", other) == normalize("NFC", text)
+            show = ascii if alike else repr  # the same on the screen, other characters
+            fail(f"your pieces of {show(text)} spell {show(other)}", hint)
 
 
 def _characters(found: re.Match[str]) -> str:
@@ -170,7 +172,10 @@ def _check_bytes(pieces: list[str], right: list[str], text: str) -> None:
     unknown = "".join(symbol for symbol in text if symbol in pieces and symbol not in right)
     expect(not (unknown and wanted), f"{unknown!r} is no piece of the vocabulary", _BYTES)
     if wanted and sorted(pieces) == sorted(right):
-        fail(f"the bytes of {text!r} stand elsewhere", "Each character stays in its own place.")
+        fail(
+            f"the bytes of {text!r} do not stand where their character stood",
+            "Each character stays in its own place.",
+        )
     if shown == wanted:
         return
     if [piece.upper() for piece in shown] == [piece.upper() for piece in wanted]:
@@ -179,7 +184,9 @@ def _check_bytes(pieces: list[str], right: list[str], text: str) -> None:
             "Two digits in capitals: f'<0x{byte:02X}>'.",
         )
     if [piece.lower() for piece in shown] == [f"<0x{int(w[3:5], 16):02d}>" for w in wanted]:
-        fail("your byte pieces are written in decimal", "hexadecimal: f'<0x{byte:02X}>'.")
+        fail(
+            "your byte pieces are written in decimal", "Two hexadecimal digits: f'<0x{byte:02X}>'."
+        )
     if wanted and len(shown) > len(wanted):
         fail(f"more than the unknown characters of {text!r} became bytes", f"Only that. {_BYTES}")
     if wanted:
