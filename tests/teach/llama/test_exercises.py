@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vlcourse.generate.sampling import top_p_filter
 from vlcourse.layers.attention import Attention
+from vlcourse.layers.block import RMSNorm
 from vlcourse.layers.cache import LayerCache
+from vlcourse.teach.checking import Right
 from vlcourse.teach.exercise import attempt, find, line
+from vlcourse.teach.llama.exercises import norm
 from vlcourse.teach.llama.exercises.cached import attend_with_cache
-from vlcourse.tokenizers.byte_bpe import merge
+from vlcourse.teach.llama.exercises.pieces import encode_bpe
 
 
 def gated_by_linear(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
@@ -44,30 +49,52 @@ def attended_by_hand(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tens
     return scores.masked_fill(late, -1e9).softmax(-1) @ cache.values[:, :, :end]
 
 
-def pieces_everywhere_at_once(text: str, scores: dict[str, float]) -> list[str]:
-    symbols = tuple("▁" + text.replace(" ", "▁"))
-    while pairs := [p for p in zip(symbols, symbols[1:], strict=False) if "".join(p) in scores]:
-        symbols = merge(symbols, max(pairs, key=lambda p: scores["".join(p)]))
-    return [
-        piece
-        for s in symbols
-        for piece in ([s] if s in scores else [f"<0x{b:02X}>" for b in s.encode("utf-8")])
-    ]
-
-
 @pytest.mark.parametrize(
     ("id", "answer"),
     [
         ("llama.swiglu", gated_by_linear),
         ("llama.rope", turned_by_loops),
         ("llama.attention_cache", attended_by_hand),
-        ("llama.bpe", pieces_everywhere_at_once),
     ],
 )
 def test_other_right_answers_pass(id: str, answer: Callable[..., Any]) -> None:
     entry = find(id)
     outcome = attempt(entry, answer)
     assert outcome.status == "passed", line(entry, outcome)
+
+
+def test_norm_of_the_exercise_is_the_layers_bit_for_bit() -> None:
+    layer = RMSNorm(8, eps=1e-3)
+    with torch.no_grad():
+        layer.weight.uniform_(0.5, 1.5)
+    for x in (torch.randn(2, 3, 8), torch.randn(5, 8), 3 * torch.randn(2, 2, 3, 8)):
+        assert torch.equal(norm.rms_norm(x, layer.weight, 1e-3), layer(x))
+        half, weight = x.bfloat16(), layer.weight.bfloat16()
+        right = (
+            half.float() / (half.float().square().mean(-1, keepdim=True) + 1e-3).sqrt()
+        ).bfloat16()
+        assert ((norm.rms_norm(half, weight, 1e-3) == right * weight).float().mean() > 0.99).item()
+
+
+@pytest.mark.parametrize("right", find("llama.bpe").right, ids=lambda right: right.name)
+def test_right_pieces_are_the_tokenizers_on_texts_with_ties_and_unknown_letters(
+    right: Right,
+) -> None:
+    """Texts of few letters, so that pairs overlap and compete, more than the check tries."""
+    rng = random.Random(0)
+    table = ["aa", "▁a", "ab", "aab", "ba", "▁ab", "a▁", "▁▁", "baa", *"▁ab"]
+    for _ in range(200):
+        text = "".join(rng.choices("aaab ç", k=rng.randint(1, 12)))
+        scores = {piece: -float(i) for i, piece in enumerate(table)}
+        assert right.function(text, scores) == encode_bpe(text, scores)
+
+
+@pytest.mark.parametrize("right", find("llama.top_p").right, ids=lambda right: right.name)
+def test_right_nuclei_are_the_librarys_on_many_rows(right: Right) -> None:
+    torch.manual_seed(0)
+    logits = 2 * torch.randn(3, 20, 50)
+    for p in (0.1, 0.5, 0.9, 1.0):
+        assert torch.equal(right.function(logits, p), top_p_filter(logits, p))
 
 
 def test_attention_of_the_exercise_is_the_layers() -> None:

@@ -63,7 +63,7 @@ def _check(candidate: Any) -> None:
         out, right = call(candidate, x, weight, 1e-6), rms_norm(x, weight, 1e-6)
         expect_close(out, right, f"the norm of x of shape {shape}", _AXIS)
     x = torch.randn(4, 3, 8)
-    checking.batch_of_one(candidate, rms_norm, x, weight, 1e-6, what="the norm", hint=_AXIS)
+    checking.batch_of_one(candidate, rms_norm, x, weight, 1e-6, what="the norm")
     zeros = torch.zeros(1, 8)
     expect_close(call(candidate, zeros, weight, 1e-6), zeros, "the norm of a vector of zeros")
     checking.differentiable(candidate, rms_norm, x, weight, 1e-6, what="the norm", hint=_CUT)
@@ -240,7 +240,7 @@ EXERCISES: tuple[Exercise, ...] = (
             Wrong("under no_grad", answers.under_no_grad, "no gradient flows back"),
             Wrong("the weight detached", answers.weight_detached, "no gradient reaches `weight`"),
             Wrong("the root detached", answers.root_detached, "the gradient at `x`"),
-            Wrong("squeezed", answers.squeezed, "an axis of length 1"),
+            Wrong("squeezed", answers.squeezed, ".squeeze()"),
             Wrong("in place", answers.in_place, "changes `x` in place"),
         ),
         right=(

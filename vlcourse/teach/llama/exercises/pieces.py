@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from typing import Any
+from unicodedata import combining, normalize
 
-from vlcourse.teach.checking import Exercise, Wrong, expect, expect_equal, fail
+from vlcourse.teach.checking import Exercise, Right, Wrong, expect, expect_equal, fail
+from vlcourse.teach.llama.exercises import pieces_answers as answers
 from vlcourse.tokenizers.sentence_bpe import SPECIAL, Piece, SentenceBPE
 
 Scores = dict[str, float]
@@ -57,6 +58,15 @@ _MARK = 'First of all: "▁" + text.replace(" ", "▁").'
 _BYTES = 'A character that is no piece becomes its bytes: symbol.encode("utf-8"), each as <0xNN>.'
 _AGAIN = "Go on until no two neighbours make a piece: one pair may stand at several places."
 
+_SPACES = _vocabulary("in ▁▁ ▁a in▁a ring", "▁aginr")
+_ACCENTS = _vocabulary("", "▁eé")
+_CASE = "Capitals stay as they are: the text must come back exactly, so no .lower()."
+_SPLIT = (
+    "Spaces and tabs are characters like all others, and a piece may hold several ▁ or one inside:"
+    " do not split the text, no .strip()."
+)
+_AS_IT_IS = "Nothing is normalised: each character stays, or becomes its own bytes."
+
 # What is tried, the text, the vocabulary, and what to look at when the pieces are wrong.
 _CASES: tuple[tuple[str, str, Scores, str], ...] = (
     ("a word", "ring", _RING, _BEST),
@@ -73,21 +83,53 @@ _CASES: tuple[tuple[str, str, Scores, str], ...] = (
     ("an unknown letter", "tréd", _RING, _BYTES),
     ("an unknown character between known ones", "a 红ring", _RING, _BYTES),
     ("an unknown ASCII letter and a tab", "Z\t", _RING, _BYTES),
+    ("a capital that is another one than its small letter", "Ring", _RING, _CASE),
+    ("two spaces and a piece for them", "a  ring", _SPACES, _SPLIT),
+    ("a piece that holds a space inside", "in a", _SPACES, _SPLIT),
+    ("spaces at both ends", " a ", _SPACES, _SPLIT),
+    ("a ligature and a small 2, which look like other characters", "ﬁ²", _RING, _AS_IT_IS),
+    ("a letter and its accent as two characters", "e\u0301", _ACCENTS, _AS_IT_IS),
+    (
+        "a word whose best piece can only be made at the end",
+        "ring",
+        {"ring": 0.0, "ing": -1.0, "in": -2.0} | dict.fromkeys("▁ring", -9.0),
+        "The scores alone decide, in any table: after each join look again at all neighbours, not"
+        " one pass through the pieces.",
+    ),
 )
 
 
 def _check(candidate: Any) -> None:
+    without = {piece: score for piece, score in _RING.items() if score != 0}
+    expect(
+        candidate("ring", _Patient(_RING)) != encode_bpe("ring", without),
+        "the best piece of all, 'in' with a score of 0, is never made",
+        "A score is no truth value, a score may be 0: test `piece in scores`.",
+    )
     for what, text, scores, hint in _CASES:
         given = _Patient(scores)
         pieces = candidate(text, given)
         expect(given == scores, "your code changes the scores", "Only look them up.")
-        if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
-            fail("a list of pieces is wanted, each a string", "Return the list of symbols.")
+        _check_list(pieces)
         right = encode_bpe(text, scores)
         if pieces != right:
             _check_marks(pieces, text)
+            _check_text(pieces, text)
             _check_bytes(pieces, right, text)
         expect_equal(pieces, right, f"the list of pieces for {what} ({text!r})", hint)
+
+
+def _check_list(pieces: Any) -> None:
+    if isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces):
+        return
+    hint = "Return the list of symbols."
+    if isinstance(pieces, tuple):
+        hint = "Return list(symbols)."
+    elif isinstance(pieces, list) and any(isinstance(piece, list) for piece in pieces):
+        hint = "Several bytes are several pieces: add them with `pieces += [...]`, not append."
+    elif isinstance(pieces, list):
+        hint = "The pieces themselves, not their numbers."
+    fail("a list of pieces is wanted, each a string", hint)
 
 
 def _check_marks(pieces: list[str], text: str) -> None:
@@ -99,6 +141,28 @@ def _check_marks(pieces: list[str], text: str) -> None:
         " one than inside it",
         _MARK,
     )
+    if joined.startswith("▁▁") and not text.startswith(" "):
+        fail(f"the pieces of {text!r} begin with two ▁", "There is one ▁ in front of the text.")
+
+
+def _check_text(pieces: list[str], text: str) -> None:
+    """Refuse pieces that spell a text which was rewritten first."""
+    spelled = re.sub("(?:<0x[0-9A-F]{2}>)+", _characters, "".join(pieces))
+    bare = "".join(c for c in normalize("NFD", text) if not combining(c))
+    forms = (normalize("NFC", text), normalize("NFD", text), normalize("NFKC", text), bare)
+    spaces = (text.strip(), " ".join(text.split()))
+    rewritten = {other: _AS_IT_IS for other in forms} | {other: _SPLIT for other in spaces}
+    for other, hint in (*rewritten.items(), (text.lower(), _CASE)):
+        if other != text and spelled == "▁" + other.replace(" ", "▁"):
+            alike = normalize("NFC", other) == normalize("NFC", text)
+            show = ascii if alike else repr  # the same on the screen, other characters
+            fail(f"your pieces of {show(text)} spell {show(other)}", hint)
+
+
+def _characters(found: re.Match[str]) -> str:
+    """What "<0xC3><0xA9>" stand for."""
+    numbers = re.findall("x(..)", found[0])
+    return bytes(int(number, 16) for number in numbers).decode("utf-8", "replace")
 
 
 def _check_bytes(pieces: list[str], right: list[str], text: str) -> None:
@@ -107,6 +171,11 @@ def _check_bytes(pieces: list[str], right: list[str], text: str) -> None:
     wanted = [piece for piece in right if re.fullmatch(r"<.*>", piece)]
     unknown = "".join(symbol for symbol in text if symbol in pieces and symbol not in right)
     expect(not (unknown and wanted), f"{unknown!r} is no piece of the vocabulary", _BYTES)
+    if wanted and sorted(pieces) == sorted(right):
+        fail(
+            f"the bytes of {text!r} do not stand where their character stood",
+            "Each character stays in its own place.",
+        )
     if shown == wanted:
         return
     if [piece.upper() for piece in shown] == [piece.upper() for piece in wanted]:
@@ -114,117 +183,14 @@ def _check_bytes(pieces: list[str], right: list[str], text: str) -> None:
             f"the byte pieces are written {shown}, the vocabulary has {wanted}",
             "Two digits in capitals: f'<0x{byte:02X}>'.",
         )
+    if [piece.lower() for piece in shown] == [f"<0x{int(w[3:5], 16):02d}>" for w in wanted]:
+        fail(
+            "your byte pieces are written in decimal", "Two hexadecimal digits: f'<0x{byte:02X}>'."
+        )
     if wanted and len(shown) > len(wanted):
         fail(f"more than the unknown characters of {text!r} became bytes", f"Only that. {_BYTES}")
     if wanted:
         fail(f"{text!r} should give the byte pieces {wanted}, you give {shown}", _BYTES)
-
-
-def _marked(text: str) -> list[str]:
-    return list("▁" + text.replace(" ", "▁"))
-
-
-Choice = Callable[[list[tuple[float, int]]], int]
-
-
-def _merged(symbols: list[str], scores: Scores, choose: Choice, rounds: int = 1000) -> list[str]:
-    """Join neighbours as long as there are (score, place) to ``choose`` a place from."""
-    for _ in range(rounds):
-        pairs = enumerate(zip(symbols, symbols[1:], strict=False))
-        places = [(scores[a + b], i) for i, (a, b) in pairs if a + b in scores]
-        if not places:
-            break
-        i = choose(places)
-        symbols = [*symbols[:i], symbols[i] + symbols[i + 1], *symbols[i + 2 :]]
-    return symbols
-
-
-def _best(places: list[tuple[float, int]]) -> int:
-    return max(places, key=lambda place: (place[0], -place[1]))[1]
-
-
-def _with_bytes(symbols: Iterable[str], scores: Scores) -> list[str]:
-    out: list[str] = []
-    for symbol in symbols:
-        known = symbol in scores
-        out += [symbol] if known else [f"<0x{byte:02X}>" for byte in symbol.encode()]
-    return out
-
-
-def _leftmost(text: str, scores: Scores) -> list[str]:
-    return _with_bytes(_merged(_marked(text), scores, lambda places: places[0][1]), scores)
-
-
-def _worst_first(text: str, scores: Scores) -> list[str]:
-    return _with_bytes(_merged(_marked(text), scores, lambda places: min(places)[1]), scores)
-
-
-def _ties_to_the_right(text: str, scores: Scores) -> list[str]:
-    return _with_bytes(_merged(_marked(text), scores, lambda places: max(places)[1]), scores)
-
-
-def _longest_match(text: str, scores: Scores) -> list[str]:
-    rest, out = "".join(_marked(text)), []
-    while rest:
-        ends = [n for n in range(len(rest), 0, -1) if rest[:n] in scores] or [1]
-        out.append(rest[: ends[0]])
-        rest = rest[ends[0] :]
-    return _with_bytes(out, scores)
-
-
-def _one_merge(text: str, scores: Scores) -> list[str]:
-    return _with_bytes(_merged(_marked(text), scores, _best, rounds=1), scores)
-
-
-def _each_piece_once(text: str, scores: Scores) -> list[str]:
-    symbols = _marked(text)
-    for piece in sorted(scores, key=lambda piece: -scores[piece]):
-        symbols = _merged(symbols, {piece: 0.0}, _best, rounds=1)
-    return _with_bytes(symbols, scores)
-
-
-def _no_prefix(text: str, scores: Scores) -> list[str]:
-    return _with_bytes(_merged(_marked(text)[1:], scores, _best), scores)
-
-
-def _spaces_left(text: str, scores: Scores) -> list[str]:
-    symbols = _merged(list("▁" + text), scores, _best)
-    return [s if s == " " else piece for s in symbols for piece in _with_bytes([s], scores)]
-
-
-def _unknown_piece(text: str, scores: Scores) -> list[str]:
-    return [s if s in scores else "<unk>" for s in _merged(_marked(text), scores, _best)]
-
-
-def _characters_kept(text: str, scores: Scores) -> list[str]:
-    return _merged(_marked(text), scores, _best)
-
-
-def _code_points(text: str, scores: Scores) -> list[str]:
-    merged = _merged(_marked(text), scores, _best)
-    return [s if s in scores else f"<0x{ord(s):02X}>" for s in merged]
-
-
-def _small_digits(text: str, scores: Scores) -> list[str]:
-    pieces = encode_bpe(text, scores)
-    return [p.replace(p[3:5], p[3:5].lower()) if p.startswith("<0x") else p for p in pieces]
-
-
-def _one_digit(text: str, scores: Scores) -> list[str]:
-    return [p.replace("<0x0", "<0x") for p in encode_bpe(text, scores)]
-
-
-def _all_as_bytes(text: str, scores: Scores) -> list[str]:
-    if all(symbol in scores for symbol in _marked(text)):
-        return encode_bpe(text, scores)
-    return ["▁", *_with_bytes(text, {})]
-
-
-def _endless(text: str, scores: Scores) -> list[str]:
-    symbols = _marked(text)
-    while len(symbols) > 1:
-        symbols = _merged(symbols, scores, _best, rounds=1)
-    return symbols
 
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -243,21 +209,49 @@ EXERCISES: tuple[Exercise, ...] = (
             " not in scores: [f'<0x{byte:02X}>' for byte in symbol.encode('utf-8')].",
         ),
         wrong=(
-            Wrong("leftmost pair first", _leftmost, "highest score"),
-            Wrong("lowest score first", _worst_first, "highest score"),
-            Wrong("longest match", _longest_match, "highest score"),
-            Wrong("ties to the right", _ties_to_the_right, "leftmost wins"),
-            Wrong("a single merge", _one_merge, "look again at all neighbours"),
-            Wrong("each pair at one place only", _each_piece_once, "several places"),
-            Wrong("never ends", _endless, "Stop when no two neighbours"),
-            Wrong("no mark at the beginning", _no_prefix, "begin without ▁"),
-            Wrong("spaces not marked", _spaces_left, _MARK),
-            Wrong("<unk>", _unknown_piece, _BYTES),
-            Wrong("unknown characters kept", _characters_kept, "is no piece"),
-            Wrong("code points instead of UTF-8", _code_points, _BYTES),
-            Wrong("bytes in small letters", _small_digits, "in capitals"),
-            Wrong("bytes with one digit", _one_digit, _BYTES),
-            Wrong("the whole text as bytes", _all_as_bytes, "Only that."),
+            Wrong("leftmost pair first", answers.leftmost, "highest score"),
+            Wrong("lowest score first", answers.worst_first, "highest score"),
+            Wrong("longest match", answers.longest_match, "highest score"),
+            Wrong("ties to the right", answers.ties_to_the_right, "leftmost wins"),
+            Wrong("a single merge", answers.one_merge, "look again at all neighbours"),
+            Wrong("each pair at one place only", answers.each_piece_once, "several places"),
+            Wrong("never ends", answers.endless, "Stop when no two neighbours"),
+            Wrong("no mark at the beginning", answers.no_prefix, "begin without ▁"),
+            Wrong("spaces not marked", answers.spaces_left, _MARK),
+            Wrong("<unk>", answers.unknown_piece, _BYTES),
+            Wrong("unknown characters kept", answers.characters_kept, "is no piece"),
+            Wrong("code points instead of UTF-8", answers.code_points, _BYTES),
+            Wrong("bytes in small letters", answers.small_digits, "in capitals"),
+            Wrong("bytes with one digit", answers.one_digit, _BYTES),
+            Wrong("the whole text as bytes", answers.all_as_bytes, "Only that."),
+            Wrong("split at the spaces", answers.split_at_spaces, "do not split"),
+            Wrong("words of split()", answers.words_of_split, "do not split"),
+            Wrong("stripped", answers.stripped, "no .strip()"),
+            Wrong("one pass in the order of scores", answers.one_pass, "not one pass"),
+            Wrong("normalised by NFKC", answers.normalised, "Nothing is normalised"),
+            Wrong("composed by NFC", answers.composed, "Nothing is normalised"),
+            Wrong("without accents", answers.without_accents, "Nothing is normalised"),
+            Wrong("lower-cased", answers.lower_cased, "Capitals stay"),
+            Wrong("two marks in front", answers.mark_twice, "There is one ▁"),
+            Wrong("the mark at the end", answers.mark_at_the_end, "begin without ▁"),
+            Wrong("decimal bytes", answers.decimal_bytes, "hexadecimal"),
+            Wrong("bytes without <0x>", answers.bare_hex, _BYTES),
+            Wrong("all bytes in one piece", answers.bytes_in_one, _BYTES),
+            Wrong("bytes at the end", answers.bytes_at_the_end, "in its own place"),
+            Wrong("unknown characters dropped", answers.unknown_dropped, _BYTES),
+            Wrong("longest join first", answers.longest_pair_first, "highest score"),
+            Wrong("a score of 0 is no piece", answers.only_negative, "a score may be 0"),
+            Wrong("the scores changed", answers.changed_scores, "Only look them up"),
+            Wrong("a string", answers.as_a_string, "Return the list of symbols"),
+            Wrong("a tuple", answers.as_a_tuple, "list("),
+            Wrong("lists in the list", answers.nested, "+="),
+            Wrong("ids", answers.as_places, "not their numbers"),
+        ),
+        right=(
+            Right("scanned for the best", answers.by_scanning),
+            Right("all places of a pair at once", answers.everywhere_at_once),
+            Right("by recursion", answers.by_recursion),
+            Right("by a heap", answers.by_a_heap),
         ),
     ),
 )
