@@ -20,10 +20,9 @@ from vlcourse.teach.checking import Exercise, Wrong, call, expect, expect_close,
 
 def attend_with_cache(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
     """The reference: what `vlcourse.layers.attention.Attention` does between its projections."""
-    past = cache.length
+    seen, causal = masks.decoder(None, cache.length, q.shape[2], q.device)
     keys, values = cache.extend(k, v)
-    seen = masks.causal(q.shape[2], past, q.device)
-    return F.scaled_dot_product_attention(q, keys, values, attn_mask=seen)
+    return F.scaled_dot_product_attention(q, keys, values, attn_mask=seen, is_causal=causal)
 
 
 Chunks = Sequence[int]
