@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,7 +35,7 @@ def _check(candidate: Any) -> None:
     for shape in ((2, 3, 6), (3, 6), (1, 1, 6), (6,), (2, 2, 3, 6)):
         x = torch.randn(shape)
         expect_right(
-            lambda f, x=x: call(f, x, gate, up, down),
+            partial(_run, (x, gate, up, down)),
             candidate,
             swiglu,
             MISTAKES,
@@ -52,6 +54,10 @@ def _check(candidate: Any) -> None:
     stable(mine, right, x, times=50, hint=_OVERFLOW)
     differentiable(mine, right, 50 * x, what="the result for large x", hint=_OVERFLOW)
     same_dtype(candidate, x, gate, up, down, hint=_TYPE)
+
+
+def _run(arguments: Sequence[Tensor], function: Any) -> Tensor:
+    return call(function, *arguments)
 
 
 def _on_the_other_branch(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
