@@ -65,6 +65,7 @@ from vlcourse.data.collate.text import IGNORED, TextCollate
 from vlcourse.data.corpus import Corpus, ask, sentences, topic
 from vlcourse.evals import metrics, reading
 from vlcourse.generate import generate, sampling
+from vlcourse.layers import block as layers_block
 from vlcourse.layers.attention import Attention
 from vlcourse.layers.block import MLP, RMSNorm, SwiGLU
 from vlcourse.layers.cache import LayerCache
@@ -516,7 +517,7 @@ figures.cache()
 # In writing, new positions come one at a time; in reading a prompt, $L$ at a time. Each sees all
 # of the past, itself, and nothing later. What does the mask with $L$ rows and past + $L$ columns look like?
 #
-# **Exercise 4 of 5 · Causal attention with a cache** (12 minutes, difficulty 3 of 3). Write the softmax yourself:
+# **Exercise 4 of 5 · Causal attention with a cache** (12 minutes, difficulty 3 of 3). The mask is your work:
 # $\operatorname{softmax}(q k^\top / \sqrt{d_h} + \text{mask})\, v$.
 
 
@@ -1178,7 +1179,7 @@ show.bars(cost, ylabel="time (ms)", percent=False)
 # time *for whole models*, small ones, with the software of 2019. Today the gain is simplicity, half of the norm's weights, and some per cent of the time.
 
 # %%
-show.source(RMSNorm.forward)
+show.source(layers_block.rms_norm)
 
 
 # %% [markdown]

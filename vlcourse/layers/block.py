@@ -91,6 +91,20 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    """(SiLU(x gateᵀ) · x upᵀ) downᵀ (Shazeer 2020).
+
+    Args:
+        x: (…, D).
+        gate, up: (H, D).
+        down: (D, H).
+
+    Returns:
+        (…, D).
+    """
+    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+
+
 class SwiGLU(nn.Module):
     """down(SiLU(gate(x)) · up(x)): an MLP with a gate, without biases (Shazeer 2020)."""
 
@@ -102,7 +116,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return swiglu(x, self.gate.weight, self.up.weight, self.down.weight)
 
 
 class Block(nn.Module):

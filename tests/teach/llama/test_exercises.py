@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vlcourse.generate.sampling import top_p_filter
 from vlcourse.layers.attention import Attention
-from vlcourse.layers.block import RMSNorm
+from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import LayerCache
 from vlcourse.teach.checking import Right
 from vlcourse.teach.exercise import attempt, find, line
@@ -108,3 +108,9 @@ def test_attention_of_the_exercise_is_the_layers() -> None:
     ]
     y = torch.cat(parts, dim=2).transpose(1, 2).flatten(2)
     torch.testing.assert_close(layer.out(y), layer(x, causal=True))
+
+
+def test_swiglu_of_the_exercise_is_the_layers_bit_for_bit() -> None:
+    layer, x = SwiGLU(width=8, hidden=24), torch.randn(3, 8)
+    weights = layer.gate.weight, layer.up.weight, layer.down.weight
+    assert torch.equal(find("llama.swiglu").reference(x, *weights), layer(x))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,15 +16,26 @@ from torch.nn import functional as F
 
 from vlcourse.layers import masks
 from vlcourse.layers.cache import LayerCache
-from vlcourse.teach.checking import Exercise, Wrong, call, expect, expect_close, expect_shape, fail
+from vlcourse.teach.checking import (
+    Exercise,
+    Right,
+    Wrong,
+    call,
+    differentiable,
+    expect,
+    expect_close,
+    expect_shape,
+    fail,
+    same_dtype,
+)
+from vlcourse.teach.llama.exercises import cached_answers as answers
 
 
 def attend_with_cache(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
     """The reference: what `vlcourse.layers.attention.Attention` does between its projections."""
-    past = cache.length
+    seen, causal = masks.decoder(None, cache.length, q.shape[2], q.device)
     keys, values = cache.extend(k, v)
-    seen = masks.causal(q.shape[2], past, q.device)
-    return F.scaled_dot_product_attention(q, keys, values, attn_mask=seen)
+    return F.scaled_dot_product_attention(q, keys, values, attn_mask=seen, is_causal=causal)
 
 
 Chunks = Sequence[int]
@@ -53,6 +65,28 @@ def _check(candidate: Any) -> None:
             f"the result for {_told(chunks)}",
             "However a text is cut, each position's result is the same.",
         )
+    for shape in ((2, 3, 5, 4), (1, 1, 5, 4)):
+        q, k, v = torch.randn(3, *shape)
+        mine, right = (partial(_at_once, f) for f in (candidate, attend_with_cache))
+        differentiable(mine, right, q, k, v, hint=_CUT)
+        expect_close(
+            mine(8 * q, 8 * k, v),
+            right(8 * q, 8 * k, v),
+            "the result for large scores",
+            _OVERFLOW,
+            atol=1e-3,
+        )
+        same_dtype(mine, q, k, v, dtypes=(torch.bfloat16, torch.float64))
+
+
+_CUT = "Nothing can be learned through .detach(), .item(), .data or torch.no_grad()."
+_OVERFLOW = "exp of a large score is infinite: scores.softmax(-1) subtracts the largest first."
+_ZERO = "0 · (-∞) is NaN: no multiplication, but scores.masked_fill(~seen, -math.inf)."
+
+
+def _at_once(function: Callable[..., Any], q: Tensor, k: Tensor, v: Tensor) -> Any:
+    """The whole text in one call, with a new cache."""
+    return call(function, q, k, v, LayerCache(torch.zeros_like(k), torch.zeros_like(v)))
 
 
 def _run(
@@ -113,6 +147,8 @@ def _check_who_is_seen(
                 "Use the keys and values that cache.extend returns, not cache.keys: they end at"
                 " the last position.",
             )
+        if weights.isnan().all():
+            fail("every result is NaN", _ZERO)
         at = int(weights.isnan().any(3).any(1).any(0).nonzero()[0])
         fail(f"position {at} sees nothing at all and becomes NaN", f"It sees itself. {_OFFSET}")
     for start, length in zip(_starts(chunks), chunks, strict=True):
@@ -156,89 +192,6 @@ def _check_weights(weights: Tensor, q: Tensor, k: Tensor) -> None:
     expect_close(weights, right, "the matrix of attention weights", _SCALE)
 
 
-def _attended(q: Tensor, keys: Tensor, values: Tensor, seen: Tensor, dim: int = -1) -> Tensor:
-    scores = q @ keys.mT / q.shape[-1] ** 0.5
-    return scores.masked_fill(~seen, -math.inf).softmax(dim) @ values
-
-
-def _no_offset(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    keys, values = cache.extend(k, v)
-    return F.scaled_dot_product_attention(q, keys, values, is_causal=True)
-
-
-def _offset_read_too_late(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    keys, values = cache.extend(k, v)
-    seen = torch.ones(q.shape[2], keys.shape[2], dtype=torch.bool).tril(cache.length)
-    return _attended(q, keys, values, seen)
-
-
-def _no_mask(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    return F.scaled_dot_product_attention(q, *cache.extend(k, v))
-
-
-def _inverted(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    seen = masks.causal(q.shape[2], cache.length)
-    return _attended(q, *cache.extend(k, v), ~seen)
-
-
-def _not_itself(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    seen = masks.causal(q.shape[2], cache.length).tril(cache.length - 1)
-    return _attended(q, *cache.extend(k, v), seen)
-
-
-def _not_stored(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    past = cache.length
-    keys, values = (
-        torch.cat([old[:, :, :past], new], dim=2)
-        for old, new in ((cache.keys, k), (cache.values, v))
-    )
-    return _attended(q, keys, values, masks.causal(q.shape[2], past))
-
-
-def _stored_twice(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    past = cache.length
-    keys, values = cache.extend(k, v)[0], cache.extend(k, v)[1][:, :, : past + q.shape[2]]
-    return _attended(q, keys, values, masks.causal(q.shape[2], past))
-
-
-def _only_the_new_ones(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    cache.extend(k, v)
-    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-def _only_the_old_ones(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    past = cache.length
-    cache.extend(k, v)
-    keys, values = cache.keys[:, :, :past], cache.values[:, :, :past]
-    return _attended(q, keys, values, torch.ones(1, 1, dtype=torch.bool)).nan_to_num(0)
-
-
-def _whole_memory(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    past, length = cache.length, q.shape[2]
-    cache.extend(k, v)
-    seen = torch.ones(length, cache.keys.shape[2], dtype=torch.bool).tril(past)
-    return _attended(q, cache.keys, cache.values, seen)
-
-
-def _not_scaled(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    return attend_with_cache(q * q.shape[-1] ** 0.5, k, v, cache)
-
-
-def _divided_by_the_width(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    return attend_with_cache(q / q.shape[-1] ** 0.5, k, v, cache)
-
-
-def _softmax_over_queries(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    seen = masks.causal(q.shape[2], cache.length)
-    return _attended(q, *cache.extend(k, v), seen, dim=-2)
-
-
-def _mask_after_the_softmax(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
-    seen = masks.causal(q.shape[2], cache.length)
-    keys, values = cache.extend(k, v)
-    return (q @ keys.mT / q.shape[-1] ** 0.5).softmax(-1).masked_fill(~seen, 0) @ values
-
-
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         id="llama.attention_cache",
@@ -255,20 +208,31 @@ EXERCISES: tuple[Exercise, ...] = (
             " scores.masked_fill(~seen, -math.inf).softmax(-1) @ values",
         ),
         wrong=(
-            Wrong("mask without offset", _no_offset, _OFFSET),
-            Wrong("offset read after the cache grew", _offset_read_too_late, "read before"),
-            Wrong("no mask", _no_mask, "which comes after it"),
-            Wrong("mask inverted", _inverted, "upside down"),
-            Wrong("a position does not see itself", _not_itself, "It sees itself"),
-            Wrong("not stored", _not_stored, _UPDATE),
-            Wrong("stored twice", _stored_twice, _UPDATE),
-            Wrong("attends to the new ones only", _only_the_new_ones, "not only the new ones"),
-            Wrong("attends to the old ones only", _only_the_old_ones, "itself included"),
-            Wrong("attends to the whole memory", _whole_memory, "not cache.keys"),
-            Wrong("not scaled", _not_scaled, "are not scaled"),
-            Wrong("divided by the width", _divided_by_the_width, "divided by D"),
-            Wrong("softmax over the queries", _softmax_over_queries, "Softmax over the keys"),
-            Wrong("mask after the softmax", _mask_after_the_softmax, "after the mask"),
+            Wrong("mask without offset", answers.no_offset, _OFFSET),
+            Wrong("offset read after the cache grew", answers.offset_read_too_late, "read before"),
+            Wrong("no mask", answers.no_mask, "which comes after it"),
+            Wrong("mask inverted", answers.inverted, "upside down"),
+            Wrong("a position does not see itself", answers.not_itself, "It sees itself"),
+            Wrong("not stored", answers.not_stored, _UPDATE),
+            Wrong("stored twice", answers.stored_twice, _UPDATE),
+            Wrong("the new ones only", answers.only_the_new_ones, "not only the new ones"),
+            Wrong("attends to the old ones only", answers.only_the_old_ones, "itself included"),
+            Wrong("attends to the whole memory", answers.whole_memory, "not cache.keys"),
+            Wrong("not scaled", answers.not_scaled, "are not scaled"),
+            Wrong("divided by the width", answers.divided_by_the_width, "divided by D"),
+            Wrong("softmax over queries", answers.softmax_over_queries, "Softmax over the keys"),
+            Wrong("mask after the softmax", answers.mask_after_the_softmax, "after the mask"),
+            Wrong("mask times -inf", answers.zero_times_infinity, _ZERO),
+            Wrong("exp and sum by hand", answers.naive_exp, _OVERFLOW),
+            Wrong("keys detached", answers.keys_detached, _CUT),
+            Wrong("under no_grad", answers.under_no_grad, _CUT),
+            Wrong("in float32", answers.in_float, "float32 for arguments in bfloat16"),
+        ),
+        right=(
+            Right("the library's call, own mask", answers.sdpa),
+            Right("einsum and -1e9", answers.by_einsum),
+            Right("softmax by hand", answers.softmax_by_hand),
+            Right("row by row, without a mask", answers.row_by_row),
         ),
     ),
 )

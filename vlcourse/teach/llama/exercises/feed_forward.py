@@ -2,36 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vlcourse.layers.block import SwiGLU
-from vlcourse.teach.checking import Exercise, call
+from vlcourse.layers.block import swiglu
+from vlcourse.teach.checking import (
+    Exercise,
+    Right,
+    Wrong,
+    call,
+    differentiable,
+    same_dtype,
+    stable,
+)
 from vlcourse.teach.mistakes import Mistake, expect_right
 
-
-def swiglu(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
-    """The reference: the library's layer (built without memory), with these weights."""
-    with torch.device("meta"):
-        layer = SwiGLU(x.shape[-1], len(gate))
-    weights = {"gate.weight": gate, "up.weight": up, "down.weight": down}
-    return torch.func.functional_call(layer, weights, (x,))
+_CUT = "Nothing can be learned through .detach(), .item(), .data or torch.no_grad()."
+_OVERFLOW = (
+    "exp of a large number is infinite, and ∞ / ∞ or 0 · ∞ is NaN: F.silu(z), or"
+    " z * torch.sigmoid(z), knows that."
+)
+_TYPE = "Weights and x have one type; do not convert with .float(), the result has it, too."
 
 
 def _check(candidate: Any) -> None:
-    x, gate, up = torch.randn(2, 3, 6), torch.randn(10, 6), torch.randn(10, 6)
-    down = torch.randn(6, 10)
-    expect_right(
-        lambda f: call(f, x, gate, up, down),
-        candidate,
-        swiglu,
-        MISTAKES,
-        "the result",
-        "(SiLU(x Wgᵀ) · x Wuᵀ) Wdᵀ, where · multiplies number by number.",
-    )
+    gate, up, down = torch.randn(10, 6), torch.randn(10, 6), torch.randn(6, 10)
+    for shape in ((2, 3, 6), (3, 6), (1, 1, 6), (6,), (2, 2, 3, 6)):
+        x = torch.randn(shape)
+        expect_right(
+            partial(_run, (x, gate, up, down)),
+            candidate,
+            swiglu,
+            MISTAKES,
+            f"the result for x of shape {shape}",
+            "(SiLU(x Wgᵀ) · x Wuᵀ) Wdᵀ, where · multiplies number by number.",
+        )
+    x = torch.randn(2, 3, 6)
+
+    def mine(x: Tensor) -> Any:
+        return candidate(x, gate, up, down)
+
+    def right(x: Tensor) -> Tensor:
+        return swiglu(x, gate, up, down)
+
+    differentiable(candidate, swiglu, x, gate, up, down, hint=_CUT)
+    stable(mine, right, x, times=50, hint=_OVERFLOW)
+    differentiable(mine, right, 50 * x, what="the result for large x", hint=_OVERFLOW)
+    same_dtype(candidate, x, gate, up, down, hint=_TYPE)
+
+
+def _run(arguments: Sequence[Tensor], function: Any) -> Tensor:
+    return call(function, *arguments)
 
 
 def _on_the_other_branch(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
@@ -74,6 +100,75 @@ def _no_gate(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
     return F.silu(x @ up.T) @ down.T
 
 
+def _softmax(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return ((x @ gate.T).softmax(-1) * (x @ up.T)) @ down.T
+
+
+def _tanh(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return (torch.tanh(x @ gate.T) * (x @ up.T)) @ down.T
+
+
+def _exp_above(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z = x @ gate.T
+    return (z * z.exp() / (1 + z.exp()) * (x @ up.T)) @ down.T
+
+
+def _exp_below(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z = x @ gate.T
+    return (z / (1 + (-z).exp()) * (x @ up.T)) @ down.T
+
+
+def _gate_detached(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return (F.silu(x @ gate.T).detach() * (x @ up.T)) @ down.T
+
+
+def _of_the_data(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return swiglu(x, gate.data, up.data, down.data)
+
+
+def _in_float(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return swiglu(x.float(), gate.float(), up.float(), down.float())
+
+
+def _not_transposed(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    return (F.silu(x @ gate) * (x @ up)) @ down
+
+
+def _three_axes_only(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z, y = (torch.einsum("bld,hd->blh", x, w) for w in (gate, up))
+    return torch.einsum("blh,dh->bld", F.silu(z) * y, down)
+
+
+def _new_layers(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    layers = [torch.nn.Linear(w.shape[1], w.shape[0], bias=False) for w in (gate, up, down)]
+    for layer, w in zip(layers, (gate, up, down), strict=True):
+        layer.weight.data = w
+    return layers[2](F.silu(layers[0](x)) * layers[1](x))
+
+
+def _by_linear(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z = F.linear(x, gate)
+    return F.linear(F.linear(x, up) * z * z.sigmoid(), down)
+
+
+def _by_einsum(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z, y = torch.einsum("...d,hd->...h", x, gate), torch.einsum("...d,hd->...h", x, up)
+    return torch.einsum("...h,dh->...d", F.silu(z) * y, down)
+
+
+def _at_once(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    z, y = (x @ torch.cat([gate, up]).T).chunk(2, dim=-1)
+    return (F.silu(z) * y) @ down.mT
+
+
+def _neuron_by_neuron(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
+    out = torch.zeros_like(x)
+    for g, u, d in zip(gate, up, down.T, strict=True):
+        z = (x * g).sum(-1, keepdim=True)
+        out = out + z * torch.sigmoid(z) * (x * u).sum(-1, keepdim=True) * d
+    return out
+
+
 _BRANCH = "SiLU belongs to the branch that is called gate; the other one stays linear."
 _SILU = "SiLU(z) = z · σ(z): in torch F.silu."
 _TWO = "Two branches of the hidden size, SiLU(x Wgᵀ) and x Wuᵀ, are multiplied number by number."
@@ -95,6 +190,13 @@ MISTAKES = (
     ),
     Mistake("GELU", _gelu, "the gate is a GELU: that is GEGLU", _SILU),
     Mistake("ReLU", _relu, "the gate is a ReLU: that is ReGLU", _SILU),
+    Mistake("tanh", _tanh, "the gate is a tanh", _SILU),
+    Mistake(
+        "softmax",
+        _softmax,
+        "the gate is a softmax: the neurons compete",
+        _SILU,
+    ),
     Mistake(
         "no activation",
         _no_activation,
@@ -119,6 +221,22 @@ EXERCISES: tuple[Exercise, ...] = (
             "The matrices lie as in nn.Linear, (out, in): use the transpose, or F.linear.",
             "return (F.silu(x @ gate.T) * (x @ up.T)) @ down.T",
         ),
-        wrong=tuple(mistake.wrong() for mistake in MISTAKES),
+        wrong=(
+            *(mistake.wrong() for mistake in MISTAKES),
+            Wrong("exp above and below", _exp_above, "∞ / ∞"),
+            Wrong("exp below, its gradient", _exp_below, "0 · ∞ is NaN"),
+            Wrong("the gate detached", _gate_detached, "the gradient at `x`"),
+            Wrong("of .data", _of_the_data, "no gradient reaches `gate`"),
+            Wrong("new layers", _new_layers, "no gradient reaches `gate`"),
+            Wrong("in float32", _in_float, "float32 for arguments in bfloat16"),
+            Wrong("not transposed", _not_transposed, "needs equal inner sizes"),
+            Wrong("three axes only", _three_axes_only, "your code stops at"),
+        ),
+        right=(
+            Right("F.linear and a sigmoid", _by_linear),
+            Right("einsum", _by_einsum),
+            Right("both branches in one product", _at_once),
+            Right("neuron by neuron", _neuron_by_neuron),
+        ),
     ),
 )

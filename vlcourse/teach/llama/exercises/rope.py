@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from vlcourse.layers.rotary import rotate, rotations
-from vlcourse.teach.checking import Exercise, call
+from vlcourse.teach.checking import (
+    Exercise,
+    Right,
+    Wrong,
+    call,
+    differentiable,
+    expect_close,
+    same_dtype,
+)
+from vlcourse.teach.llama.exercises import rope_answers as answers
 from vlcourse.teach.mistakes import Mistake, expect_right
 
 
@@ -34,6 +43,32 @@ def _check(candidate: Any) -> None:
             f"the result at {what}",
             "Pair j is (x₂ⱼ, x₂ⱼ₊₁); at position m it turns by m · theta^(-2j/D).",
         )
+
+    for shape in ((5, 8), (1, 1, 5, 8), (2, 5, 8)):
+        expect_close(
+            call(candidate, x := torch.randn(shape), positions, theta),
+            rope(x, positions, theta),
+            f"the result for x of shape {shape}",
+            "Count axes from the end: x[..., 0::2]; (L, D/2) broadcasts over what stands before.",
+        )
+    x = torch.randn(2, 3, 5, 8)
+    differentiable(candidate, rope, x, positions, theta, hint=_CUT)
+    same_dtype(candidate, x, positions, theta, dtypes=(torch.float32,), hint=_FLOAT32)
+    # bfloat16 holds 8 bits: position 1,003 would become 1,004. Any type may come out.
+    half, far = x.bfloat16(), torch.arange(1001, 1006)
+    expect_close(
+        candidate(half, far, theta).float(),
+        rope(half, far, theta).float(),
+        "the result for x in bfloat16 at positions from 1,001 on",
+        _COARSE,
+        rtol=0.03,
+        atol=0.03,
+    )
+
+
+_CUT = "Nothing can be learned through .detach(), .item(), .data or torch.no_grad()."
+_FLOAT32 = "Angles in float64 make the result float64, too: torch.arange(0, D, 2) / D is float32."
+_COARSE = "Leave the angles in float32: in the type of x, positions and angles are rounded."
 
 
 def _run(arguments: Sequence[Any], function: Any) -> Tensor:
@@ -188,6 +223,18 @@ MISTAKES = (
         "your theta is always 10,000, whatever the argument says",
         "Use the argument `theta`: longer contexts are trained with a larger one.",
     ),
+    Mistake(
+        "even channels overwritten",
+        answers.even_overwritten,
+        "the odd channels are computed from even ones that are turned already",
+        "Take a, b = x[..., 0::2], x[..., 1::2] first, and write the results somewhere else.",
+    ),
+    Mistake(
+        "degrees",
+        answers.degrees,
+        "the angles are turned into degrees",
+        "m · theta^(-2j/D) is in radians, which cos and sin expect.",
+    ),
     Mistake("not turned", _not_turned, "nothing is turned", _SIGNS),
 )
 
@@ -206,6 +253,19 @@ EXERCISES: tuple[Exercise, ...] = (
             "a, b = x[..., 0::2], x[..., 1::2]; then torch.stack([a * cos - b * sin,"
             " a * sin + b * cos], dim=-1).flatten(-2).",
         ),
-        wrong=tuple(mistake.wrong() for mistake in MISTAKES),
+        wrong=(
+            *(mistake.wrong() for mistake in MISTAKES),
+            Wrong("x changed in place", answers.in_place, "your code changes `x` in place"),
+            Wrong("angles in float64", answers.in_double, _FLOAT32),
+            Wrong("angles in the type of x", answers.angles_in_the_type_of_x, _COARSE),
+            Wrong("detached", answers.detached, _CUT),
+            Wrong("four axes only", answers.four_axes_only, "your code stops at"),
+        ),
+        right=(
+            Right("complex numbers", answers.by_complex_numbers),
+            Right("loops", answers.by_loops),
+            Right("quarter turns", answers.by_quarter_turns),
+            Right("written into a copy", answers.into_a_copy),
+        ),
     ),
 )
