@@ -757,16 +757,17 @@ claims.stored("clip.linear_probe")
 # This has two possible reasons: the web's variety, and that nothing was fitted to one data set.
 
 # %% [markdown]
-# Our experiment takes the first one away: one tower, **the same scenes**, once with captions and once with labels; then
-# unknown backgrounds, sizes outside the training's range, and noise.
+# Our experiment tells them apart, on the same scenes: one tower, trained with captions or with labels, on pictures from one generator or on *varied* ones (clouds of colour behind
+# the objects, all sizes of the training range, some noise; never the test's own stripes or its sizes). The test has unknown backgrounds, sizes outside the training's range, and strong noise.
+#
+# > **Predict first.** What saves more accuracy under shift: captions instead of labels, or varied pictures instead of uniform ones?
 
 # %%
 claims.stored("clip.robust")
 
 # %% [markdown]
-# On the same pictures, captions instead of labels save no clear share of what the shift costs, so we cannot credit the objective. Fang et al. 2022
-# ("Data Determines Distributional Robustness in Contrastive Language Image Pre-training") found at full scale that it is the data that matter. With pictures from
-# one generator we cannot test that: they have none of the web's variety, for either arm.
+# Variety saves 26 points with captions and 29 with labels; captions instead of labels save nothing clear on either kind of picture. So here it is the data that make a model robust, and not the objective,
+# as Fang et al. 2022 ("Data Determines Distributional Robustness in Contrastive Language Image Pre-training") found at full scale. But look at the bars: the gain is in noise and backgrounds, which the varied pictures come close to. Sizes outside the training's range get worse, so variety helps where it resembles the test.
 
 # %% [markdown]
 # ## 10 · Search with words
