@@ -67,8 +67,8 @@ def test_one_notebook(tmp_path: Path) -> None:
     result = pooling_of_two = found.results[0]
     assert (result.exercise.id, result.status) == ("clip.eot_pooling", "passed")  # the last counts
     assert pooling_of_two.line == "✓ clip.eot_pooling: right, going on with your version"
-    assert [r.status for r in found.results] == ["passed", "blank"] + 4 * ["missing"]
-    assert "1 ✓, 0 ✗, 1 ☐, 4 missing; solved 5 of 53 minutes" in str(found)
+    assert [r.status for r in found.results] == ["passed", "blank"] + 5 * ["missing"]
+    assert "1 ✓, 0 ✗, 1 ☐, 5 missing; solved 6 of 69 minutes" in str(found)
     assert "– clip.itc_loss: missing" in str(found)
 
 
