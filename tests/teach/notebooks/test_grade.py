@@ -41,9 +41,9 @@ def graded(folder: Path, *cells: str, limits: Limits = SHORT) -> Grade:
 
 
 def pooling(found: Grade) -> Result:
-    """The result of clip.eot_pooling; the five others of its lecture are missing."""
+    """The result of clip.eot_pooling; the six others of its lecture are missing."""
     (result,) = [r for r in found.results if r.exercise.id == "clip.eot_pooling"]
-    assert found.count("missing") == len(found.results) - 1 == 5
+    assert found.count("missing") == len(found.results) - 1 == 6
     return result
 
 
@@ -252,11 +252,11 @@ def test_a_class_of_notebooks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr()
     assert "essay.txt: cannot be read as a notebook" in said.out
     assert "2.ipynb: holds no exercise of the course" in said.out
-    assert "1 ✓, 0 ✗, 0 ☐, 5 missing" in said.out and "0 ✓, 1 ✗, 0 ☐" in said.out
+    assert "1 ✓, 0 ✗, 0 ☐, 6 missing" in said.out and "0 ✓, 1 ✗, 0 ☐" in said.out
     assert "Each answer ran in its own process" in said.err and "20 s" in said.err
     rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
     states = {(Path(r["notebook"]).name, r["exercise"]): r["status"] for r in rows}
-    assert len(rows) == 6 + 1 + 6 + 1
+    assert len(rows) == 7 + 1 + 7 + 1
     assert states["0.ipynb", "clip.eot_pooling"] == "right"
     assert states["1.ipynb", "clip.eot_pooling"] == "wrong"
     assert states["1.ipynb", "clip.itc_loss"] == "missing"
