@@ -263,7 +263,7 @@ def test_a_class_of_notebooks(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert states["essay.txt", ""] == states["2.ipynb", ""] == "unreadable"
     sums = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [entry["right"] for entry in sums] == [1, 0, 0, 0]
-    assert (sums[0]["minutes_right"], sums[0]["minutes"], sums[0]["missing"]) == (5, 53, 5)
+    assert (sums[0]["minutes_right"], sums[0]["minutes"], sums[0]["missing"]) == (6, 69, 6)
     assert not list(tmp_path.glob(".tmp-*"))
 
 
