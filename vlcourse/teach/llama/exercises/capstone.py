@@ -39,7 +39,7 @@ def llama_logits(model: Any, tokens: Tensor, caches: Caches) -> Tensor:
     attend = yours.pick("llama.attention_cache", cached.attend_with_cache)
     config, past = model.config, caches[0].length
     positions = torch.arange(past, past + tokens.shape[1], device=tokens.device)
-    x = model.token(tokens)  # (B, L, D)
+    x = model.token(tokens)  # (B, L, d)
     for block, cache in zip(model.blocks, caches, strict=True):
         a, m = block.attention, block.mlp
         h = rms_norm(x, block.norm1.weight, config.norm_eps)
