@@ -54,7 +54,9 @@ def efficiency(result: Measurement) -> Figure:
         "bag of words\n÷ contrastive": "contrastive, plain",
     }
     if "rich" in kinds:
-        rows["the same, to the\ngoal of rich"] = "contrastive, plain, goal of rich"
+        rows[f"the same,\nto {100 * result.others['goal, rich']:.0f} %"] = (
+            "contrastive, plain, goal of rich"
+        )
         rows["the same, with\nrich captions"] = "contrastive, rich"
     _effects(axes[-1], result, rows, (TEXT, MATCH, MATCH, MATCH)[: len(rows)], zero=1, scale=1)
     axes[-1].set(xscale="log", xlabel="times as many images (95 % interval)", xlim=(0.4, 30))
@@ -85,6 +87,7 @@ def _effects(
         end, away = (high, 8) if high >= zero else (low, -8)
         name_line(axis, text, (end, y), colour, (away, 0))
     axis.axvline(zero, color="black", linestyle="--", linewidth=1.5)
+    axis.margins(x=0.22)  # room for the numbers
     axis.set_yticks(range(len(rows))[::-1], list(rows))
     axis.set_ylim(-0.5, len(rows) - 0.4)
     axis.grid(False, axis="y")
