@@ -25,8 +25,9 @@ class Family:
     """Names that hold no weights and may be there."""
     blocks: Callable[[Any], int]
     """How many blocks a model has, each with a tensor at least."""
-    copies: Callable[[Any], Sequence[str]] = lambda config: ()
-    """Names that are one tensor: the table knows the first, any of them may be left out."""
+    copies: Callable[[Any], Sequence[Sequence[str]]] = lambda config: ()
+    """Groups of names that are one tensor: the table knows the first of a group, any may be left
+    out."""
 
 
 # By the model_type of their config.json.
@@ -46,7 +47,7 @@ FAMILIES = {
         llama.hf_table,
         llama.hf_buffers,
         lambda config: config.layers,
-        llama.hf_copies,
+        lambda config: [llama.hf_copies(config)],
     ),
     "t5": Family(
         Seq2SeqConfig,
@@ -55,6 +56,6 @@ FAMILIES = {
         t5.hf_table,
         t5.hf_buffers,
         lambda config: config.encoder_layers + config.decoder_layers,
-        t5.hf_copies,
+        lambda config: [t5.hf_copies(config)],
     ),
 }

@@ -65,7 +65,8 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
         raise WeightsError(f"{name} is of the type {kind!r}; from_hf reads these types: {known}")
     family = FAMILIES[kind]
     ours = family.config_from_hf(settings, name)
-    theirs = once(theirs, family.copies(ours), name)
+    for copies in family.copies(ours):
+        theirs = once(theirs, copies, name)
     _check_depth(family.blocks(ours), theirs, name)
     return _filled(ours, theirs, family.table(ours), family.buffers(ours), name, dtype)
 
