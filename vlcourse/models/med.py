@@ -169,12 +169,17 @@ class MED(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
-    def encode(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Read a text alone: (B, L) ids, (B, L) bool → (B, L, D); the text's state is at 0."""
+    def encode(
+        self, tokens: Tensor, mask: Tensor | None = None, *, only_first: bool = False
+    ) -> Tensor:
+        """Read a text alone: (B, L) ids, (B, L) bool → (B, L, D); the text's state is at 0.
+
+        With ``only_first`` the last block computes this one only: (B, 1, D).
+        """
         self._need("reader", "reads nothing")
         x, seen = self.reading(tokens), readable(mask)
-        for block in self.blocks:
-            x = block(x, seen)
+        for i, block in enumerate(self.blocks, start=1):
+            x = block(x, seen, only_first=only_first and i == len(self.blocks))
         return x
 
     def ground(
@@ -186,6 +191,7 @@ class MED(nn.Module):
         *,
         rows: Tensor | None = None,
         cls_for_enc: bool = False,
+        only_first: bool = False,
     ) -> Tensor:
         """Read a text while looking at an image; the pair's state is at [ENC], position 0.
 
@@ -197,15 +203,19 @@ class MED(nn.Module):
             rows: (B,) which of the M images each text looks at; None: its own, and M = B. The
                 keys and values of an image are computed once, however many texts look at it.
             cls_for_enc: leave [CLS] where it is, as transformers does in its matching head.
+            only_first: the last block computes the pair's state only.
 
         Returns:
-            (B, L, D).
+            (B, L, D), or (B, 1, D).
         """
         self._need("reader", "reads nothing")
         x = self.reading(tokens if cls_for_enc else switch_first(tokens, self.config.enc))
         seen, context_mask = readable(mask), _of_rows(readable(image_mask), rows)
-        for block in self.blocks:
-            x = block(x, seen, context=image_tokens, context_mask=context_mask, rows=rows)
+        for i, block in enumerate(self.blocks, start=1):
+            x = block(
+                x, seen, context=image_tokens, context_mask=context_mask, rows=rows,
+                only_first=only_first and i == len(self.blocks),
+            )  # fmt: skip
         return x
 
     def decode(

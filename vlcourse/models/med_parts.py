@@ -112,9 +112,11 @@ class Role(nn.Module):
         context_mask: Tensor | None,
         rows: Tensor | None,
         cache: LayerCache | None,
+        only_first: bool,
     ) -> Tensor:
         """As :meth:`MEDBlock.forward`."""
-        x = self.norm_attention(x + self.attention(x, mask=mask, causal=causal, cache=cache))
+        asks = x[:, :1] if only_first else x
+        x = self.norm_attention(asks + self.attention(asks, x, mask, causal, cache=cache))
         looked = cache.context if cache else None
         if looked is None and context is not None:
             looked = self.cross.keys_values(context)  # (M, heads, N, head width) each
@@ -170,6 +172,7 @@ class MEDBlock(nn.Module):
         context_mask: Tensor | None = None,
         rows: Tensor | None = None,
         cache: LayerCache | None = None,
+        only_first: bool = False,
     ) -> Tensor:
         """One block.
 
@@ -181,12 +184,13 @@ class MEDBlock(nn.Module):
             context_mask: (B, 1, 1, N) bool.
             rows: (B,) which of the M images each text looks at; None: its own, and M = B.
             cache: the positions before ``x``, and the keys and values of the images.
+            only_first: of the first position only.
 
         Returns:
-            (B, L, D).
+            (B, L, D), or (B, 1, D).
         """
         role = self.writer if writes else self.reader
-        return role(x, mask, causal, context, context_mask, rows, cache)
+        return role(x, mask, causal, context, context_mask, rows, cache, only_first)
 
 
 class LMHead(nn.Module):
