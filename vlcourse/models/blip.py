@@ -64,6 +64,17 @@ class BLIPConfig:
         """A freshly initialised model of this shape."""
         return BLIP(self)
 
+    @staticmethod
+    def preset(name: str) -> BLIPConfig:
+        """The shape of a published model, by its name in :data:`PRESETS`.
+
+        Raises:
+            ModelError: for an unknown name; the nearest one is named.
+        """
+        if name in PRESETS:
+            return PRESETS[name]
+        raise ModelError(no_such("published BLIP", name, PRESETS))
+
     def adopt(self, model: BLIP) -> BLIP:
         """A trained BLIP for this config's losses and image size; ModelError if it differs in more.
 
@@ -90,6 +101,15 @@ class BLIPConfig:
         found |= {f"image.{name}": tensor for name, tensor in image.state_dict().items()}
         other.load_state_dict(fresh | {n: t for n, t in found.items() if n in fresh})
         return other
+
+
+# Section 4.1; the official code's create_vit for the heads.
+PRESETS: dict[str, BLIPConfig] = {
+    "ViT-B/16": BLIPConfig(),
+    "ViT-L/16": BLIPConfig(
+        image=BLIPViTConfig(width=1024, layers=24, heads=16), text=MEDConfig(image_width=1024)
+    ),
+}
 
 
 class BLIP(Trainable):

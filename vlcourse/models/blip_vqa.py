@@ -45,7 +45,7 @@ class BLIPAnswererConfig:
         check_width(self.image, self.text)
         if self.text != _answering(self.text):
             raise ModelError(
-                "an answerer's text model has both roles, sharing none, and source_width equal to its "
+                "an answerer's text model has both roles, sharing none, and as source_width its "
                 f"width: set source_width to {self.text.width}"
             )
 

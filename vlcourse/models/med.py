@@ -308,6 +308,7 @@ class MED(nn.Module):
         Raises:
             ModelError: when the text may become longer than the context.
         """
+        self._need("writer", "writes nothing")
         c, batch = self.config, len(image_tokens)
         if tokens is None:
             tokens = torch.full((batch, 1), c.dec, device=image_tokens.device)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 import torch
-import transformers
 from torch import Tensor, nn
+
+transformers = pytest.importorskip("transformers")
 
 VOCAB, PAD, CLS, SEP, DEC, ENC = 97, 0, 2, 3, 95, 96
 SIZE = 30
