@@ -82,7 +82,8 @@ class Attention(nn.Module):
         Args:
             x: (B, L, D) queries.
             context: (B, S, C) keys and values, or what :meth:`keys_values` made of them; ``x`` when
-                None.
+                None. Made of M contexts, B = M · g: each serves g rows, one after the other (the
+                beams of one image), and is read once for all of them.
             mask: broadcastable to (B, heads, L, S): bool, True = may attend; or float, added to the
                 scaled dot products.
             causal: position i sees positions up to i. Faster than the same mask.
@@ -102,10 +103,15 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.extend(k, v)
+        batch, shared = len(q), len(k)  # B, M
+        if shared < batch:  # (M · g, heads, L, width) → (M, heads, g · L, width)
+            q = rearrange(q, "(m g) h l d -> m h (g l) d", m=shared)
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal, scale=self.scale,
             enable_gqa=self.kv_heads != self.heads,
         )  # fmt: skip
+        if shared < batch:
+            y = rearrange(y, "m h (g l) d -> (m g) h l d", g=batch // shared)
         return self.out(rearrange(y, "b h l d -> b l (h d)"))
 
     def weights(

@@ -20,7 +20,8 @@ class LayerCache:
     Attributes:
         keys, values: (B, heads, S, head width); the first ``length`` of the S places are filled.
         length: positions so far.
-        context: keys and values of the cross-attention, made once from the context, or None.
+        context: keys and values of the cross-attention, made once from the context, or None; of M
+            contexts when each serves as many rows, one after the other.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -51,7 +52,7 @@ class KVCache:
     Attributes:
         layers: one :class:`LayerCache` a block.
         mask: (B, S) bool, True = may be attended to; None while no row has padding.
-        context_mask: (B, 1, 1, S') bool for the cross-attention's context, or None.
+        context_mask: (M, 1, 1, S') bool for the cross-attention's context, or None.
 
     Args:
         layers: number of blocks.
@@ -71,6 +72,7 @@ class KVCache:
         ]
         self.mask: Tensor | None = None
         self.context_mask: Tensor | None = None
+        self._owners = torch.arange(batch)  # (B,) which of the M contexts each row looks at
 
     @property
     def length(self) -> int:
@@ -104,12 +106,23 @@ class KVCache:
                 layer.keys, layer.values = (
                     _grown(part[rows], layer.keys.shape[2]) for part in filled
                 )
-            if layer.context is not None:
-                layer.context = (layer.context[0][rows], layer.context[1][rows])
+        self._select_contexts(rows.cpu())
         if self.mask is not None:
             self.mask = self.mask[rows]
+
+    def _select_contexts(self, rows: Tensor) -> None:
+        """The beams of a prompt look at one context, whatever their order: nothing is copied."""
+        owners = self._owners[rows]
+        count = 1 + int(self._owners.max())  # M
+        if torch.equal(owners, torch.arange(count).repeat_interleave(len(rows) // count)):
+            self._owners = owners
+            return
+        self._owners = torch.arange(len(rows))
+        for layer in self.layers:
+            if layer.context is not None:
+                layer.context = (layer.context[0][owners], layer.context[1][owners])
         if self.context_mask is not None:
-            self.context_mask = self.context_mask[rows]
+            self.context_mask = self.context_mask[owners]
 
 
 class Started(NamedTuple):
