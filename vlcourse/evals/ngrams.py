@@ -1,8 +1,8 @@
 """How alike a text and its references are, in n-grams: BLEU and CIDEr.
 
-Both are written here because the usual package (pycocoevalcap) weighs 100 MB and its tokenizer needs
-Java. Texts are split at white space after lowering their case and putting punctuation aside, which is
-what that tokenizer makes of plain sentences; the numbers are then the package's.
+Both are written here because the usual package (pycocoevalcap) weighs 100 MB and its tokenizer, the
+Penn Treebank's, needs Java. Words are lower-case runs of letters and digits instead, which is what
+that tokenizer makes of plain sentences; on the same words the numbers are the package's.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ def grams(text: str, n: int) -> Grams:
     return Counter(zip(*(found[i:] for i in range(n)), strict=False))
 
 
-def bleu(texts: Sequence[str], references: Sequence[Sequence[str]], longest: int = LONGEST) -> float:
+def bleu(
+    texts: Sequence[str], references: Sequence[Sequence[str]], longest: int = LONGEST
+) -> float:
     """BLEU of a whole set (Papineni et al. 2002), in [0, 1]; BLEU-4 by default.
 
     The geometric mean of the shares of a text's 1- to 4-grams that one of its references has, each
-    n-gram counted as often as in the reference with most of it at most; over the set, not text by text.
-    Sets that are shorter than their references (of each text the one nearest in length) lose
-    exp(1 - references / texts).
+    n-gram counted as often as in the reference with most of it at most; over the set, not text by
+    text. A set that is shorter than its references (of each text the one nearest in length) loses a
+    factor of exp(1 - references / texts).
 
     Raises:
         MetricError: without texts, or where a text has no reference.
@@ -65,10 +67,10 @@ def bleu(texts: Sequence[str], references: Sequence[Sequence[str]], longest: int
 def cider(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Tensor:
     """CIDEr-D of each text (Vedantam et al. 2015, section 6), from 0 to 10: float64 (N,).
 
-    For 1- to 4-grams: cosine of the text's and a reference's vectors of tf · idf, the text's numbers
-    clipped to the reference's, times a Gaussian of the difference in length; the mean over both, times
-    10. Rare n-grams weigh more: idf = log(N / number of items with the n-gram in a reference), so that
-    a score is worth something among the same N items only, and one item alone has 0.
+    For 1- to 4-grams: the cosine of the text's and a reference's vectors of tf · idf, the text's
+    numbers clipped to the reference's, times a Gaussian of the difference in length; the mean over
+    both, times 10. Rare n-grams weigh more: idf = log(N / items with the n-gram in a reference), so
+    that scores compare among the same N items only, and one item alone has 0.
 
     Raises:
         MetricError: as :func:`bleu`.
@@ -88,7 +90,9 @@ def cider(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Tensor:
     return found
 
 
-def _weighed(counts: Grams, items: Counter[tuple[str, ...]], n: int) -> dict[tuple[str, ...], float]:
+def _weighed(
+    counts: Grams, items: Counter[tuple[str, ...]], n: int
+) -> dict[tuple[str, ...], float]:
     """tf · idf of each n-gram; one that no reference has counts as if one item had it."""
     return {gram: c * math.log(n / max(1, items[gram])) for gram, c in counts.items()}
 
