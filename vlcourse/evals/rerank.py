@@ -77,41 +77,40 @@ def match_logits(
     words: Words,
     texts: Sequence[str],
     images: Tensor,
-    wanted: Tensor,
+    pairs: Tensor,
     batch_size: int = 64,
     truncate: bool = False,
 ) -> Tensor:
     """The logits of "no match" and "match" for some of all pairs of a text and a picture.
 
     Pictures are taken ``batch_size`` at a time, and their texts in batches of that size, so that
-    memory does not grow with the number of pairs.
+    memory does not grow with the number of pairs; each picture is encoded once.
 
     Args:
         model: a model in eval mode.
         words: its tokenizer.
         texts: T texts.
         images: (N, 3, H, W) uint8.
-        wanted: (T, N) bool, the pairs to look at.
+        pairs: (P, 2) int64, the number of a text and that of a picture.
         batch_size: pictures, and pairs, at a time.
         truncate: cut long texts instead of refusing them.
 
     Returns:
-        (T, N, 2) on the CPU; NaN for the other pairs.
+        (P, 2) on the CPU, in the order of ``pairs``.
     """
     device, size = next(model.parameters()).device, model.config.image.image_size
     tokens, mask = words(texts, model.config.text.context, truncate)
-    found = torch.full((*wanted.shape, 2), torch.nan)
+    found = torch.empty(len(pairs), 2)
     for start in range(0, len(images), batch_size):
-        # (M, 2) pairs of a column and a text, column by column
-        pairs = wanted[:, start : start + batch_size].T.nonzero()
-        if not len(pairs):
+        here = (pairs[:, 1] >= start) & (pairs[:, 1] < start + batch_size)
+        if not here.any():
             continue
         pixels = normalise(resize(images[start : start + batch_size], size).to(device))
         seen = model.image_tokens(pixels)  # (n, P, C)
-        for chunk in pairs.split(batch_size):
-            columns, rows = chunk.unbind(dim=1)
+        for chunk in here.nonzero().flatten().split(batch_size):
+            rows, columns = pairs[chunk].unbind(dim=1)
             length = int(mask[rows].sum(dim=1).max())
-            own, which = columns.unique(return_inverse=True)  # only these are looked at
+            own, which = (columns - start).unique(return_inverse=True)  # only these are looked at
             logits = model.match(
                 None,
                 tokens[rows, :length].to(device),
@@ -119,7 +118,7 @@ def match_logits(
                 seen[own.to(device)],
                 rows=which.to(device),
             )
-            found[rows, start + columns] = logits.float().cpu()
+            found[chunk] = logits.float().cpu()
     return found
 
 
@@ -157,7 +156,9 @@ def rerank(
     if similarity is None:
         similarity = cosines(model, words, texts, images)
     wanted = among_best(similarity, k)
-    match = match_logits(model, words, texts, images, wanted, batch_size)[..., 1]
+    match = torch.full_like(similarity, torch.nan)
+    pairs = wanted.nonzero()
+    match[wanted] = match_logits(model, words, texts, images, pairs, batch_size)[:, 1]
     return reranked(similarity, match, k), reranked(similarity.T, match.T, k)
 
 
