@@ -28,7 +28,8 @@ from vlcourse.models.blip import BLIP, TASKS, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.blip_vqa import BLIPAnswerer, BLIPAnswererConfig
 from vlcourse.models.med import MEDConfig
-from vlcourse.weights.rename import WeightsError
+from vlcourse.models.resnet import ResNetConfig
+from vlcourse.weights.rename import WeightsError, WeightsWarning
 
 TEMPERATURE = "ignore:.*no place for the temperature:vlcourse.weights.rename.WeightsWarning"
 QUEUE = 11
@@ -140,7 +141,7 @@ def test_what_is_shared_must_be_equal() -> None:
     name = "text_decoder.bert.encoder.layer.1.crossattention.self.value.weight"
     stored[name] = stored[name] + 1
     first = name.replace("text_decoder.bert", "text_encoder")
-    with pytest.raises(WeightsError, match=f'^{name} of .* is not {first}, .*sharing, "none"'):
+    with pytest.raises(WeightsError, match=f'^{name} of .* is not {first}, .*sharing, "none" say$'):
         weights.from_salesforce(stored, config=model.config)
     apart = replace(model.config, text=replace(model.config.text, sharing="none"))
     head = "text_decoder.cls.predictions.decoder.weight"
@@ -149,7 +150,7 @@ def test_what_is_shared_must_be_equal() -> None:
     values: Any = again.text.blocks[1]
     assert torch.equal(values.writer.cross.v.weight, values.reader.cross.v.weight + 1)
     stored[head] = stored[head] + 1  # in the official pretraining the head is a matrix of its own
-    with pytest.raises(WeightsError, match=f"{head} of .* says that it is tied"):
+    with pytest.raises(WeightsError, match=f"^{head} of .*: pass a config that is not tied$"):
         weights.from_salesforce(stored, config=apart)
     untied = replace(apart, text=replace(apart.text, tied=False))
     assert torch.equal(
@@ -225,3 +226,17 @@ def test_what_is_no_official_blip() -> None:
     stored["text_encoder.pooler.dense.bias"] = torch.ones(24)
     with pytest.raises(WeightsError, match=r"1 missing: temp; 1 unused: text_encoder.pooler"):
         weights.from_salesforce(stored, config=model.config)
+
+
+def test_without_momentum_encoders_and_with_a_resnet() -> None:
+    model = small_config("itm", "lm").build().eval()  # what has no ITC has no momentum encoders
+    randomise(model, seed=1)
+    stored = weights.to_salesforce(model)
+    assert not any("_m." in name or "queue" in name for name in stored)
+    assert_equal_state(weights.from_salesforce(stored, config=model.config), model)
+    text = MEDConfig(VOCAB, 23, 24, 2, 3, 2.0, 256, cls=CLS, sep=SEP, pad=PAD, dec=DEC, enc=ENC)
+    resnet = BLIPConfig(8, ResNetConfig(32, (1, 1, 1, 1), 8, 4), text, queue=3).build()
+    with pytest.raises(WeightsError, match="official BLIP has no ResNet tower"):
+        weights.to_salesforce(resnet)
+    with pytest.warns(WeightsWarning), pytest.raises(WeightsError, match="no ResNet tower"):
+        weights.to_transformers(resnet, "BlipForConditionalGeneration")

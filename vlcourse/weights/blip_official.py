@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 from torch import Tensor
@@ -19,7 +19,9 @@ from vlcourse.models.blip import BLIP, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.blip_vqa import BLIPAnswerer, BLIPAnswererConfig
 from vlcourse.models.med import MEDConfig
-from vlcourse.weights import blip, files
+from vlcourse.weights import blip_names as names_of
+from vlcourse.weights import files
+from vlcourse.weights.blip import blocks
 from vlcourse.weights.build import check_depth, filled
 from vlcourse.weights.mappings import unwrapped
 from vlcourse.weights.rename import Rule, WeightsError, entries, once, same, to_theirs
@@ -27,8 +29,8 @@ from vlcourse.weights.state import aliases, weights_of
 
 Config = BLIPConfig | BLIPAnswererConfig
 
-# Widths of the published models → their heads, which weights do not tell.
 _POINTERS = ("queue_ptr", "ptr_queue")  # as pretraining calls it, and retrieval
+# Widths of the published models → their heads, which weights do not tell.
 IMAGE_HEADS, TEXT_HEADS = {768: 12, 1024: 16}, {768: 12}
 # Theirs is one for both queues, ours one for each: a name for the text queue's.
 TEXT_PLACE, TEXT_IDS = "place of the text queue", "ids of the text queue"
@@ -71,21 +73,18 @@ def from_salesforce(
         config = _config_from_shapes(theirs, name, role, answers, sharing)
     elif config.text.roles != role or isinstance(config, BLIPAnswererConfig) != answers:
         raise WeightsError(f"{name} holds {_called(role, answers)}, and config is of another kind")
-    check_depth(blip.blocks(config), theirs, name)
+    check_depth(blocks(config), theirs, name)
     for copies in _copies(config):
         try:
             theirs = once(theirs, copies, name)
-        except WeightsError:
-            raise WeightsError(
-                f"{copies[1]} of {name} is not {copies[0]}, though BLIP shares them: pass another "
-                'sharing, "none" say'
-                if "text_encoder" in copies[0]
-                else f"{copies[1]} of {name} is not {copies[0]}, though config says that it is tied"
-            ) from None
+        except WeightsError as error:
+            head = str(error).startswith(names_of.HEAD)
+            advice = "a config that is not tied" if head else 'another sharing, "none" say'
+            raise WeightsError(f"{error}: pass {advice}") from None
     table, there = official_table(config), {**theirs}
     if isinstance(config, BLIPConfig):
-        there["steps"] = torch.tensor(config.alpha_steps if config.momentum else 0)
-    if isinstance(config, BLIPConfig) and config.momentum:
+        there["steps"] = torch.tensor(config.alpha_steps if _has_twin(config) else 0)
+    if _has_twin(config):
         if config.text.writes:  # pretraining has no ids
             there.setdefault("idx_queue", torch.full((1, config.queue), -1))
         twice = ((TEXT_IDS, "idx_queue"), (TEXT_PLACE, _POINTERS[config.text.roles == "reader"]))
@@ -99,6 +98,9 @@ def to_salesforce(model: BLIP | BLIPAnswerer) -> dict[str, Tensor]:
     Tensors that need no change share their memory with the model. What the official code stores and
     never reads, the momentum encoder's cross-attention, is the encoder's own. The number of steps
     has no place there.
+
+    Raises:
+        WeightsError: for a model with a ResNet.
     """
     config = model.config
     if not isinstance(config.image, BLIPViTConfig):
@@ -108,7 +110,7 @@ def to_salesforce(model: BLIP | BLIPAnswerer) -> dict[str, Tensor]:
         found |= {other: found[first] for other in others}
     left = {"steps", TEXT_PLACE, TEXT_IDS} | ({"idx_queue"} if config.text.writes else set())
     found = {name: tensor for name, tensor in found.items() if name not in left}
-    if isinstance(config, BLIPConfig) and config.momentum:
+    if _has_twin(config):
         cross = [name for name in found if name.startswith("text_encoder.") and ".cross" in name]
         found |= {name.replace("text_encoder.", "text_encoder_m."): found[name] for name in cross}
     return found
@@ -116,14 +118,17 @@ def to_salesforce(model: BLIP | BLIPAnswerer) -> dict[str, Tensor]:
 
 def official_table(config: Config) -> list[Rule]:
     """The official names."""
-    rules = [*blip.image_table("image", blip.official_tower()), *blip.text_table(config)]
-    if isinstance(config, BLIPAnswererConfig) or not config.momentum:
+    rules = [
+        *names_of.image_table("image", names_of.official_tower()),
+        *names_of.text_table(config),
+    ]
+    if not _has_twin(config):
         return rules
     pointer = _POINTERS[config.text.roles == "reader"]
     return [
         *rules,
-        *blip.image_table("twin.image", blip.official_tower("visual_encoder_m")),
-        *blip.role_table("reader", "reading", "text_encoder_m", "twin.text"),
+        *names_of.image_table("twin.image", names_of.official_tower("visual_encoder_m")),
+        *names_of.role_table("reader", "reading", "text_encoder_m", "twin.text"),
         Rule("twin.image_projection.*", "vision_proj_m.*"),
         Rule("twin.text_projection.*", "text_proj_m.*"),
         Rule("image_queue.rows", "image_queue", "transpose"),  # (embed, size) there
@@ -186,7 +191,7 @@ def _config_from_shapes(
             f"{name} has not the sizes of the published BLIPs (widths {width} and {text_width}, "
             f"{vocabulary} words), and weights do not tell the heads: pass config"
         )
-    tokens, head = theirs.get(blip.TOKENS), theirs.get(blip.HEAD)
+    tokens, head = theirs.get(names_of.TOKENS), theirs.get(names_of.HEAD)
     hidden = shape(f"{text}.encoder.layer.0.intermediate.dense.bias", 1)[0]
     try:
         image = BLIPViTConfig(
@@ -232,7 +237,7 @@ def _copies(config: Config) -> list[tuple[str, ...]]:
     groups: dict[str, list[str]] = {}
     for alias, first in aliases(model).items():
         groups.setdefault(theirs[first], [theirs[first]]).append(theirs[alias])
-    bias = [blip.HEAD_BIAS] if config.text.writes else []
+    bias = [names_of.HEAD_BIAS] if config.text.writes else []
     return [*bias, *(tuple(group) for group in groups.values())]
 
 
@@ -244,6 +249,10 @@ def _unread(config: Config) -> list[str]:
     ]
     parts = [f"self.{p}" for p in ("query", "key", "value")] + ["output.dense", "output.LayerNorm"]
     cross = [f"{a}{b}.{c}" for a in layers for b in parts for c in ("weight", "bias")]
-    ids = [*blip.POSITION_IDS, "text_encoder_m.embeddings.position_ids"]
-    momentum = isinstance(config, BLIPConfig) and config.momentum
-    return copies + ids + (cross if momentum else [])
+    ids = [*names_of.POSITION_IDS, "text_encoder_m.embeddings.position_ids"]
+    return copies + ids + (cross if _has_twin(config) else [])
+
+
+def _has_twin(config: Config) -> TypeGuard[BLIPConfig]:
+    """Whether there are momentum encoders and queues."""
+    return isinstance(config, BLIPConfig) and config.momentum > 0 and "itc" in config.tasks
