@@ -192,6 +192,23 @@ def test_a_cache_changes_nothing(how: str, sharing: Any) -> None:
     assert torch.equal(*texts) and texts[0].shape[1] > 2
 
 
+def test_beams_of_one_image_share_its_keys_and_rows_of_others_take_theirs_along() -> None:
+    model, (_, _, images) = med(), batch()
+    start = model.start(None, None, 5, images)
+    start.cache.select(torch.tensor([0, 0, 1, 1, 2, 2]))
+    context = start.cache.layers[0].context
+    start.cache.select(torch.tensor([1, 1, 3, 2, 4, 5]))  # within each image
+    assert start.cache.layers[0].context is context
+    tokens = torch.arange(1, 7)[:, None]
+    start.cache.select(torch.tensor([5, 0, 0, 3]))
+    found = model.step(tokens[:4], start.cache)
+    for row, image in enumerate([2, 0, 0, 1]):
+        alone = model.start(None, None, 5, images[image : image + 1])
+        torch.testing.assert_close(
+            model.step(tokens[row : row + 1], alone.cache), found[row : row + 1]
+        )
+
+
 def test_greedy_writing_is_the_argmax_of_the_whole_text_read_again() -> None:
     model, (_, _, images) = med(), batch()
     written = generate(Writer(model), None, max_new_tokens=6, images=images)

@@ -71,6 +71,7 @@ class KVCache:
         ]
         self.mask: Tensor | None = None
         self.context_mask: Tensor | None = None
+        self._source = torch.arange(batch, device=like.device)  # (rows,) whose context each has
 
     @property
     def length(self) -> int:
@@ -94,7 +95,12 @@ class KVCache:
         return self.mask
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order; a row may come several times (beams) or never."""
+        """Keep these rows, in this order; a row may come several times (beams) or never.
+
+        Beams of one prompt change places at every step, and have one context: it is not copied.
+        """
+        source = self._source[rows]
+        moved, self._source = not torch.equal(source, self._source), source
         for layer in self.layers:
             filled = layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length]
             if len(rows) == len(layer.keys):  # in place: the memory stays the same
@@ -104,7 +110,7 @@ class KVCache:
                 layer.keys, layer.values = (
                     _grown(part[rows], layer.keys.shape[2]) for part in filled
                 )
-            if layer.context is not None:
+            if layer.context is not None and moved:
                 layer.context = (layer.context[0][rows], layer.context[1][rows])
         if self.mask is not None:
             self.mask = self.mask[rows]
