@@ -30,6 +30,7 @@ STOREYS = (
     ("recipes", "overrides"),
     ("zoo",),
     ("teach", "doctor"),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -180,6 +180,12 @@ def test_a_resnet_has_no_transformers_layout():
         weights.to_transformers(CLIPConfig(image=ResNetConfig(32, (1, 1, 1, 1), 8, 4)).build())
 
 
+def test_a_resnet_with_strides_of_its_own_has_no_openai_layout():
+    model = CLIPConfig(image=ResNetConfig(32, (1, 1, 1, 1), 8, 4, strides=(1, 2, 1, 1))).build()
+    with pytest.raises(WeightsError, match=r"\(1, 2, 1, 1\) has no place in OpenAI's layout"):
+        weights.to_openai(model)
+
+
 def test_openai_files_and_what_else_they_hold(tmp_path: Path):
     theirs = open_clip_twin(VIT).state_dict()
     extras = {"input_resolution": 15, "context_length": CONTEXT, "vocab_size": VOCAB}
@@ -216,7 +222,7 @@ def test_long_lists_are_shortened_and_other_models_are_refused():
     with pytest.raises(WeightsError, match="no CLIP in OpenAI's layout: it has no visual.conv1"):
         weights.from_openai({"weight": torch.ones(2)})
     with pytest.raises(
-        WeightsError, match="of the type 'bert'; from_hf reads these types: clip, llama, t5"
+        WeightsError, match="of the type 'bert'; from_hf reads these types: blip, clip, llama, t5"
     ):
         tiny = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
         weights.from_hf(transformers.BertModel(transformers.BertConfig(**tiny)))

@@ -1,7 +1,9 @@
-"""Weights from and to the layouts they are published in: transformers', OpenAI's, LLaMA's own."""
+"""Weights from and to the layouts they are published in: transformers' and their makers'."""
 
 from __future__ import annotations
 
+from vlcourse.weights.blip_official import from_salesforce as from_salesforce
+from vlcourse.weights.blip_official import to_salesforce as to_salesforce
 from vlcourse.weights.load import from_hf as from_hf
 from vlcourse.weights.load import from_official as from_official
 from vlcourse.weights.load import from_openai as from_openai
