@@ -25,7 +25,7 @@ from vlcourse.models.resnet import ResNet, ResNetConfig
 
 def _answering(text: MEDConfig) -> MEDConfig:
     """The MED's config whose writer shares nothing with its reader and looks at its states."""
-    return replace(text, sharing="none", source_width=text.width)
+    return replace(text, roles="both", sharing="none", source_width=text.width)
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class BLIPAnswererConfig:
         check_width(self.image, self.text)
         if self.text != _answering(self.text):
             raise ModelError(
-                "an answerer's text model has sharing none, and source_width equal to its width: "
-                f"set source_width to {self.text.width}"
+                "an answerer's text model has both roles, sharing none, and as source_width its "
+                f"width: set source_width to {self.text.width}"
             )
 
     def build(self) -> BLIPAnswerer:
@@ -79,13 +79,15 @@ class BLIPAnswerer(Trainable):
         Where the image's tokens have another width than the text's (ViT-L), the answer's cross-
         attention cannot look at a question with the old keys and values, and begins anew.
         """
+        if blip.config.text.roles != "both":
+            raise ModelError("an answerer begins from a BLIP that reads and writes, not from half")
         text = _answering(blip.config.text)
         model = BLIPAnswerer(BLIPAnswererConfig(blip.config.image, text, smoothing))
         own = model.state_dict()
         found = {n: t for n, t in blip.state_dict().items() if n in own and t.shape == own[n].shape}
         found |= {n: own[n] for n in own if n.startswith("image.pool.")}
         model.load_state_dict(own | found)
-        return model.to(blip.temperature.device)
+        return model.to(blip.steps.device)
 
     def read(self, pixels: Tensor, questions: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, 3, S, S) images, (B, Q) ids of questions → (B, Q, D): the questions' states."""
