@@ -7,8 +7,9 @@ from dataclasses import replace
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.models.blip import BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
+from vlcourse.models.blip_vqa import BLIPAnswererConfig
 from vlcourse.models.med import MEDConfig
-from vlcourse.recipes.blip_data import BLIPData
+from vlcourse.recipes.blip_data import BLIPData, QuestionData
 from vlcourse.recipes.clip import TOY_GRID
 from vlcourse.recipes.recipe import Part, Recipe
 from vlcourse.tokenizers import TOY_VOCAB
@@ -60,6 +61,64 @@ def paper_recipe(size: str, batch: int, lr: float) -> Recipe:
     )
 
 
+def at(size: int) -> BLIPViTConfig:
+    """The base image tower for larger pictures, whose positions are then interpolated."""
+    return replace(VITS["base"], image_size=size)
+
+
+def answerer_of(config: BLIPConfig) -> BLIPAnswererConfig:
+    """A BLIP's shape with a decoder of its own for answers (section 5.3)."""
+    text = replace(config.text, sharing="none", source_width=config.text.width)
+    return BLIPAnswererConfig(config.image, text)
+
+
+# Fine-tuning as in the paper (sections 5.1 to 5.3, and the settings of salesforce/BLIP).
+FINE_TUNED: tuple[Recipe, ...] = (
+    Recipe(
+        name="blip-base-retrieval",
+        doc="BLIP fine-tuned for retrieval as in the paper: 6 epochs of COCO at 384 px; yours with "
+        "data.source=…",
+        model=replace(blip_of("base"), image=at(384), tasks=("itc", "itm")),
+        data=BLIPData(
+            source="coco", tokenizer="bert", context=35, augment="resized-crop+flip", groups=True
+        ),
+        train=replace(
+            PAPER_TRAIN, steps=6 * COCO_PAIRS // 256, batch_size=256, lr=1e-5, warmup=0
+        ),
+        run=PAPER_RUN,
+        parts=(Part("", "blip-base"),),
+    ),
+    Recipe(
+        name="blip-base-caption",
+        doc="BLIP fine-tuned for captions as in the paper: 5 epochs of COCO at 384 px; yours with "
+        "data.source=…",
+        model=replace(blip_of("base"), image=at(384), tasks=("lm",), prompt=4),
+        data=BLIPData(
+            source="coco", tokenizer="bert", context=40, augment="resized-crop+flip",
+            prompt="a picture of",
+        ),
+        train=replace(
+            PAPER_TRAIN, steps=5 * COCO_PAIRS // 256, batch_size=256, lr=1e-5, warmup=0
+        ),
+        run=PAPER_RUN,
+        parts=(Part("", "blip-base"),),
+    ),
+    Recipe(
+        name="blip-base-vqa",
+        doc="BLIP fine-tuned for questions as in the paper: 10 epochs of VQA v2 at 480 px; yours "
+        "with data.source=…",
+        model=answerer_of(replace(blip_of("base"), image=at(480))),
+        data=QuestionData(
+            source="vqa", tokenizer="bert", context=35, augment="resized-crop+flip"
+        ),
+        train=replace(
+            PAPER_TRAIN, steps=10 * VQA_QUESTIONS // 256, batch_size=256, lr=2e-5, warmup=0
+        ),
+        run=PAPER_RUN,
+        parts=(Part("", "blip-base"),),
+    ),
+)  # fmt: skip
+
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="blip-toy",
@@ -70,6 +129,32 @@ RECIPES: tuple[Recipe, ...] = (
         run=RunConfig(eval_every=1000, save_every=500),
         parts=(Part("image", "clip-toy-grid"),),
     ),
+    Recipe(
+        name="blip-toy-retrieval",
+        doc="blip-toy fine-tuned for retrieval: comparing and matching only.",
+        model=replace(TOY_BLIP, tasks=("itc", "itm")),
+        data=TOY_DATA,
+        train=TrainConfig(steps=300, batch_size=64, lr=3e-4, warmup=30),
+        parts=(Part("", "blip-toy"),),
+    ),
+    Recipe(
+        name="blip-toy-caption",
+        doc="blip-toy fine-tuned for captions: writing only.",
+        model=replace(TOY_BLIP, tasks=("lm",)),
+        data=TOY_DATA,
+        train=TrainConfig(steps=300, batch_size=64, lr=3e-4, warmup=30),
+        parts=(Part("", "blip-toy"),),
+    ),
+    Recipe(
+        name="blip-toy-vqa",
+        doc="blip-toy fine-tuned to answer questions about the toy world.",
+        model=answerer_of(TOY_BLIP),
+        data=QuestionData(objects=(1, 2)),
+        train=TrainConfig(steps=1500, batch_size=128, lr=1e-3),
+        run=RunConfig(eval_every=500),
+        parts=(Part("", "blip-toy"),),
+    ),
     paper_recipe("base", batch=2880, lr=3e-4),
     paper_recipe("large", batch=2400, lr=2e-4),
+    *FINE_TUNED,
 )

@@ -5,17 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vlcourse.data.asked import WorldQuestions, open_questions
 from vlcourse.data.collate.captions import CaptionCollate
+from vlcourse.data.collate.questions import QuestionCollate
+from vlcourse.data.world import World
 from vlcourse.engine import evaluate_loss, parallel
 from vlcourse.engine.config import TrainConfig
-from vlcourse.evals import matching, rerank
+from vlcourse.evals import captions, matching, rerank, vqa
 from vlcourse.evals.clip import distinct_pairs, recalls
 from vlcourse.layers.frozen import evaluating
 from vlcourse.models.base import Trainable
 from vlcourse.models.blip import BLIP
+from vlcourse.models.blip_vqa import BLIPAnswerer
 from vlcourse.models.med import MEDConfig
-from vlcourse.recipes.pairs import Pairs
-from vlcourse.recipes.recipe import Measure, RecipeError, fitting
+from vlcourse.recipes.pairs import Pairs, Pictures
+from vlcourse.recipes.recipe import Measure, RecipeError, find_source, fitting
 from vlcourse.tokenizers import TokenizerError, med
 
 TEST_PAIRS = 1000  # of the reader's own data, that retrieval is measured on
@@ -110,6 +114,11 @@ class BLIPData(Pairs):
                 lambda model: rerank.retrieval(as_blip(model), tokenizer),
                 lambda model: matching.matching(as_blip(model), tokenizer),
             ]
+        if world and "lm" in tasks:
+            writing = captions.Writing(self.prompt)
+            measures.append(
+                lambda model: captions.captions(as_blip(model), tokenizer, writing=writing)
+            )
         if not measures:
             test = self.dataset(config, run, "test")
             if "itc" in tasks:
@@ -133,4 +142,56 @@ def as_blip(model: Trainable) -> BLIP:
     """The same model, known to be a BLIP; TypeError when it is another."""
     if not isinstance(model, BLIP):
         raise TypeError(f"this measurement needs a BLIP, not a {type(model).__name__}")
+    return model
+
+
+@dataclass(frozen=True)
+class QuestionData(Pictures):
+    """Pictures with questions. ``config`` in its methods is a `BLIPAnswererConfig`."""
+
+    question: str = "question"
+    """The column of questions."""
+    answer: str = "answer"
+    """The column of answers: one, or a list of what several people said."""
+    tokenizer: str = "toy"
+    """As in `BLIPData`: toy, bert, or a path."""
+
+    def make_tokenizer(self, config: Any) -> med.MEDTokenizer:
+        """See :func:`make_tokenizer`."""
+        return make_tokenizer(self.tokenizer, config.text)
+
+    def dataset(self, config: Any, run: TrainConfig, split: str) -> Any:
+        """The map-style dataset of a split.
+
+        Raises:
+            RecipeError: when the source is a plain name and no data folder has it.
+        """
+        if self.source == "world":
+            samples, size = self.n_train or run.steps * run.batch_size, config.image.image_size
+            return WorldQuestions(World(split, samples, size, self.objects, seed=run.seed))
+        limit = self.n_train if split == "train" else 0
+        source = find_source(self.source)
+        return open_questions(source, split, self.image, self.question, self.answer, limit or None)
+
+    def collate(self, config: Any, train: bool) -> QuestionCollate:
+        """Samples → batch; augmented only for training."""
+        context = fitting(self.context, config.text.context)
+        augment = self.augment if train else "none"
+        return QuestionCollate(
+            self.make_tokenizer(config), config.image.image_size, context, augment
+        )
+
+    def measure(self, config: Any, run: TrainConfig) -> Measure:
+        """Accuracy by kind of question in the toy world; the loss on a test split elsewhere."""
+        if self.source == "world":
+            tokenizer, asked = self.make_tokenizer(config), vqa.question_set(objects=self.objects)
+            return lambda model: vqa.vqa(as_answerer(model), tokenizer, asked)
+        test, collate = self.dataset(config, run, "test"), self.collate(config, train=False)
+        return loss_on(test, collate, run.batch_size, TEST_PAIRS)
+
+
+def as_answerer(model: Trainable) -> BLIPAnswerer:
+    """The same model, known to answer questions; TypeError when it is another."""
+    if not isinstance(model, BLIPAnswerer):
+        raise TypeError(f"this measurement needs an answerer, not a {type(model).__name__}")
     return model

@@ -23,23 +23,19 @@ PHOTO_TEMPLATES = (
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Where pairs come from and what is done to them; a system adds its tokenizer and measures."""
+class Pictures:
+    """Where pictures with texts come from, and what is done to them."""
 
     source: str = "world"
     """"world"; a local path; a folder's name to be looked for in the data folders; or a hub id."""
     image: str | None = None
     """The column of pictures or of their paths; none: found by its name."""
-    caption: str | None = None
-    """The column of captions; none: found by its name."""
     n_train: int = 0
     """Training samples; 0 takes all of a real source."""
     objects: tuple[int, int] = (1, 4)
     """Fewest and most objects in a toy scene."""
-    templates: tuple[str, ...] = PHOTO_TEMPLATES
-    """Captions of a labelled source, with {} where the class name goes."""
     context: int = 64
-    """Most tokens of a caption; longer ones are cut."""
+    """Most tokens of a text; longer ones are cut."""
     augment: Augmentation = "none"
     """none, crop, crop+flip, random-square (CLIP's) or resized-crop+flip (BLIP's); never flip where
     captions say left and right."""
@@ -47,8 +43,21 @@ class Pairs:
     def __post_init__(self) -> None:
         check(self, n_train=(0, 10**12), context=(2, 10**6))
         check_objects(self.objects)
-        check_templates(self.templates)
         check_augmentation(self.augment)
+
+
+@dataclass(frozen=True)
+class Pairs(Pictures):
+    """Pictures with captions; a system adds its tokenizer and measures."""
+
+    caption: str | None = None
+    """The column of captions; none: found by its name."""
+    templates: tuple[str, ...] = PHOTO_TEMPLATES
+    """Captions of a labelled source, with {} where the class name goes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_templates(self.templates)
 
     def dataset(self, config: Any, run: TrainConfig, split: str) -> Any:
         """The map-style dataset of a split.
