@@ -146,7 +146,10 @@ def test_a_batch_of_questions_says_whose_answers_they_are() -> None:
 
 
 def test_an_answerer_begins_from_a_blip(tmp_path: Path) -> None:
-    """Reader and writer each get what they shared; the image tower is the BLIP's."""
+    """Reader and writer each get what they shared; the image tower is the BLIP's.
+
+    Keys and values of the writer begin anew: they look at a question, not at an image.
+    """
     torch.manual_seed(0)
     blip = SMALL.build()
     other = Recipe("blip", "", SMALL, BLIPData())
@@ -160,7 +163,8 @@ def test_an_answerer_begins_from_a_blip(tmp_path: Path) -> None:
     assert isinstance(model, BLIPAnswerer)
     expected = BLIPAnswerer.from_blip(blip).state_dict()
     for name, tensor in model.state_dict().items():
-        if not name.startswith("image.pool."):
+        anew = "image.pool.", "writer.cross.k.weight", "writer.cross.v.weight"
+        if not any(part in name for part in anew):
             assert torch.equal(tensor, expected[name]), name
 
 
