@@ -30,8 +30,9 @@ PAPER_PAIRS = 14_000_000  # Li et al. 2022, section 4.1; its largest run has 129
 COCO_PAIRS = 566_747  # Karpathy's training split: 113,287 pictures, five captions each
 VQA_QUESTIONS = 658_111  # VQA v2's training and validation questions
 PAPER_TRAIN = TrainConfig(weight_decay=0.05, beta2=0.999, clip_norm=0.0)
+# One process, so that data of the reader's own need no more; run.parallel=ddp under torchrun.
 PAPER_RUN = RunConfig(
-    precision="bf16", checkpointing=True, parallel="ddp", workers=8,
+    precision="bf16", checkpointing=True, workers=2,
     eval_every=5000, save_every=1000, log_every=100,
 )  # fmt: skip
 
