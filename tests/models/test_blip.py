@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vlcourse import engine, losses
 from vlcourse.engine.deferred import Deferred
+from vlcourse.engine.optimizer import adamw
 from vlcourse.engine.recompute import recompute_blocks
 from vlcourse.generate import generate
 from vlcourse.layers.errors import ModelError
@@ -271,6 +272,31 @@ def test_the_temperature_stays_within_its_bounds(value: float, kept: float) -> N
     model.temperature.fill_(value)
     model.after_step(1)
     assert float(model.temperature) == pytest.approx(kept)
+
+
+def test_the_temperature_may_learn_more_slowly() -> None:
+    model = blip(replace(SMALL, temperature_lr=0.1))
+    groups = adamw(model, engine.TrainConfig(steps=1, batch_size=2)).param_groups
+    slow = [p for group in groups if group["factor"] == 0.1 for p in group["params"]]
+    assert len(slow) == 1 and slow[0] is model.temperature
+
+
+def test_pairs_of_one_image_are_positives_in_the_batch_and_in_the_queue() -> None:
+    model = blip(replace(SMALL, tasks=("itc",), alpha=0.0))
+    groups = torch.tensor([4, 5, 4, 6])
+    step(model, 1, batch(4, 1) | {"groups": groups}, lr=0.0)
+    assert model.image_queue.ids.tolist() == [4, 5, 4, 6, -1, -1, -1, -1]
+    data = batch(4, 2)
+    found = model.losses(data | {"groups": groups})["itc"]
+    anchors = model._anchors(data, *[torch.empty(0)] * 2)
+    total = torch.zeros(())
+    for own, side in ((model.encode_image(data["pixels"]), 1), (None, 0)):
+        own = model.encode_text(data["tokens"], data["mask"]) if own is None else own
+        columns = torch.cat([anchors[side], (model.image_queue, model.text_queue)[side].rows])
+        log_p = losses.similarity(own, columns, 1 / 0.07).log_softmax(dim=1)
+        right = [[0, 2, 4, 6], [1, 5], [0, 2, 4, 6], [3, 7]]
+        total = total - torch.stack([log_p[i, right[i]].mean() for i in range(4)]).mean() / 2
+    torch.testing.assert_close(found, total)
 
 
 def test_the_lm_loss_leaves_the_prompt_out_and_never_sees_the_future() -> None:

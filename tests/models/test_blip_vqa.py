@@ -148,7 +148,7 @@ def test_the_loss_is_a_weighted_sum_of_the_answers_over_the_questions() -> None:
 @pytest.mark.parametrize("grid", [False, True])
 def test_the_gradient_reaches_every_parameter_that_is_trained(grid: bool) -> None:
     text = replace(TEXT, image_width=64)
-    model = answerer(BLIPAnswererConfig(GRID, text) if grid else SMALL).train()
+    model = answerer(BLIPAnswererConfig(GRID, text, embed=6) if grid else SMALL).train()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "bn3" in name:
@@ -186,6 +186,23 @@ def test_it_begins_from_pretraining(sharing: Any) -> None:
     )
     other = BLIPAnswerer.from_blip(BLIP(wide))  # ViT-L: the image's tokens are wider
     assert other.losses(data())["lm"].isfinite()
+
+
+def test_a_config_adopts_a_blip_of_its_shape_at_its_size() -> None:
+    text = replace(TEXT, image_width=64, source_width=None, sharing="all-but-sa")
+    blip = BLIP(BLIPConfig(embed=6, image=GRID, text=text, queue=4))
+    config = BLIPAnswererConfig(GRID, replace(TEXT, image_width=64), embed=6, smoothing=0.2)
+    model = config.adopt(blip)
+    assert model.config == config
+    for name, tensor in blip.image.state_dict().items():
+        assert torch.equal(tensor, model.image.state_dict()[name]), name
+    with pytest.raises(ModelError, match="differ in more than the size"):
+        replace(config, embed=7).adopt(blip)
+    vit = BLIPViTConfig(image_size=16, patch_size=8, width=12, layers=2, heads=3)
+    small = BLIP(BLIPConfig(6, vit, replace(text, image_width=12), queue=4))
+    large = replace(vit, image_size=24)
+    at_size = BLIPAnswererConfig(large, replace(TEXT, image_width=12), embed=6).adopt(small)
+    assert at_size.read(torch.randn(2, 3, 24, 24), *asked()[1:]).shape == (2, 6, 12)
 
 
 def test_a_config_that_shares_is_refused() -> None:

@@ -192,6 +192,33 @@ def test_a_cache_changes_nothing(how: str, sharing: Any) -> None:
     assert torch.equal(*texts) and texts[0].shape[1] > 2
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_beams_share_their_images_keys_and_rows_of_others_take_theirs_along(masked: bool) -> None:
+    model, (_, _, images) = med(), batch()
+    seen = torch.arange(5) < torch.tensor([[5], [3], [4]]) if masked else None
+    cache = model.start(None, None, 5, images, seen).cache
+    context = cache.layers[0].context
+    assert context is not None and len(context[0]) == 3
+    tokens = torch.arange(1, 7)[:, None]
+
+    def check(which: list[int]) -> None:
+        found = model.step(tokens[: len(which)], cache)
+        for row, image in enumerate(which):
+            one = slice(image, image + 1)
+            alone = model.start(None, None, 5, images[one], None if seen is None else seen[one])
+            expected = model.step(tokens[row : row + 1], alone.cache)
+            torch.testing.assert_close(found[row : row + 1], expected)
+
+    cache.select(torch.tensor([0, 0, 1, 1, 2, 2]))
+    cache.select(torch.tensor([1, 1, 3, 2, 4, 5]))  # within each image
+    assert cache.layers[0].context is context
+    check([0, 0, 1, 1, 2, 2])
+    for layer in cache.layers:
+        layer.length -= 1  # take the step back
+    cache.select(torch.tensor([5, 0, 0, 3]))
+    check([2, 0, 0, 1])
+
+
 def test_greedy_writing_is_the_argmax_of_the_whole_text_read_again() -> None:
     model, (_, _, images) = med(), batch()
     written = generate(Writer(model), None, max_new_tokens=6, images=images)

@@ -82,7 +82,8 @@ class Attention(nn.Module):
         Args:
             x: (B, L, D) queries.
             context: (B, S, C) keys and values, or what :meth:`keys_values` made of them; ``x`` when
-                None.
+                None. Of fewer rows, B / r, each is for r rows of ``x`` that follow each other; the
+                mask then has a row for each context, and is the same for all positions.
             mask: broadcastable to (B, heads, L, S): bool, True = may attend; or float, added to the
                 scaled dot products.
             causal: position i sees positions up to i. Faster than the same mask.
@@ -102,10 +103,15 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.extend(k, v)
+        shared = len(k) < len(q)  # then their texts stand side by side, as if they were one
+        if shared:
+            q = rearrange(q, "(b r) h l d -> b h (r l) d", b=len(k))
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal, scale=self.scale,
             enable_gqa=self.kv_heads != self.heads,
         )  # fmt: skip
+        if shared:
+            y = rearrange(y, "b h (r l) d -> (b r) h l d", l=x.shape[1])
         return self.out(rearrange(y, "b h l d -> b l (h d)"))
 
     def weights(

@@ -20,7 +20,8 @@ class LayerCache:
     Attributes:
         keys, values: (B, heads, S, head width); the first ``length`` of the S places are filled.
         length: positions so far.
-        context: keys and values of the cross-attention, made once from the context, or None.
+        context: keys and values of the cross-attention, made once from the context, or None. They
+            may be of fewer rows, each for several texts one after the other.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -71,6 +72,7 @@ class KVCache:
         ]
         self.mask: Tensor | None = None
         self.context_mask: Tensor | None = None
+        self._source = torch.arange(batch, device=like.device)  # (rows,) which context each has
 
     @property
     def length(self) -> int:
@@ -94,7 +96,13 @@ class KVCache:
         return self.mask
 
     def select(self, rows: Tensor) -> None:
-        """Keep these rows, in this order; a row may come several times (beams) or never."""
+        """Keep these rows, in this order; a row may come several times (beams) or never.
+
+        A context stays as it is, and alone, while as many rows as of any other have it, one after
+        the other: a prompt's beams.
+        """
+        if self.layers[0].context is not None:
+            self._select_contexts(self._source[rows], len(self.layers[0].context[0]))
         for layer in self.layers:
             filled = layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length]
             if len(rows) == len(layer.keys):  # in place: the memory stays the same
@@ -104,12 +112,20 @@ class KVCache:
                 layer.keys, layer.values = (
                     _grown(part[rows], layer.keys.shape[2]) for part in filled
                 )
-            if layer.context is not None:
-                layer.context = (layer.context[0][rows], layer.context[1][rows])
         if self.mask is not None:
             self.mask = self.mask[rows]
+
+    def _select_contexts(self, source: Tensor, count: int) -> None:
+        one_by_one = torch.arange(count, device=source.device)
+        if torch.equal(source, one_by_one.repeat_interleave(len(source) // count)):
+            self._source = source
+            return
+        for layer in self.layers:
+            if layer.context is not None:
+                layer.context = (layer.context[0][source], layer.context[1][source])
         if self.context_mask is not None:
-            self.context_mask = self.context_mask[rows]
+            self.context_mask = self.context_mask[source]
+        self._source = torch.arange(len(source), device=source.device)
 
 
 class Started(NamedTuple):

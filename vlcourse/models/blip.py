@@ -44,6 +44,8 @@ class BLIPConfig:
     """How much the momentum encoders' opinion counts in the ITC's targets, after the ramp."""
     alpha_steps: int = 10_000
     """Steps over which that rises from 0; two epochs of 14M images are about as many."""
+    temperature_lr: float = 1.0
+    """τ's learning rate, in multiples of the others': at 1e-3 Adam moves 0.07 to 0 in 70 steps."""
     smoothing: float = 0.1
     """Label smoothing of the LM loss."""
     prompt: int = 1
@@ -51,7 +53,8 @@ class BLIPConfig:
 
     def __post_init__(self) -> None:
         check(self, embed=WIDTH, queue=(0, 10_000_000), momentum=(0, 1), alpha=(0, 1))
-        check(self, alpha_steps=(0, 1e9), smoothing=(0, 1), prompt=(1, self.text.context))
+        check(self, alpha_steps=(0, 1e9), temperature_lr=(0, 1_000), smoothing=(0, 1))
+        check(self, prompt=(1, self.text.context))
         for task in self.tasks:
             if task not in TASKS:
                 raise ModelError(no_such("loss of BLIP's", task, TASKS))
@@ -274,6 +277,10 @@ class BLIP(Trainable):
             return {}
         targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
         return {"lm": (targets != -100).sum()}
+
+    def lr_factors(self) -> dict[str, float]:
+        """τ is no weight of a network, and need not learn as fast as they do."""
+        return {"temperature": self.config.temperature_lr}
 
     @torch.no_grad()
     def _anchors(

@@ -15,7 +15,8 @@ from torch import Tensor
 from vlcourse import losses
 from vlcourse.layers.cache import KVCache, Started
 from vlcourse.layers.errors import ModelError
-from vlcourse.models.base import Trainable
+from vlcourse.layers.ranges import check
+from vlcourse.models.base import WIDTH, Trainable
 from vlcourse.models.blip import BLIP
 from vlcourse.models.blip_image import check_width, tower
 from vlcourse.models.blip_vit import BLIPViTConfig
@@ -38,10 +39,13 @@ class BLIPAnswererConfig:
     """The image tower."""
     text: MEDConfig = field(default_factory=lambda: _answering(MEDConfig()))
     """The text model; its writer looks at the reader's states, so source_width is its width."""
+    embed: int = 256
+    """What a ResNet's pooling gives: not needed here, but part of the tower it comes from."""
     smoothing: float = 0.1
     """Label smoothing of the loss; the ranking of answers has none."""
 
     def __post_init__(self) -> None:
+        check(self, embed=WIDTH, smoothing=(0, 1))
         check_width(self.image, self.text)
         if self.text != _answering(self.text):
             raise ModelError(
@@ -56,13 +60,15 @@ class BLIPAnswererConfig:
     def adopt(self, model: BLIPAnswerer | BLIP) -> BLIPAnswerer:
         """A trained answerer of this very shape, or one that begins from a pretrained BLIP.
 
-        The BLIP may be of another image size; ModelError if they differ in more.
+        The BLIP's images may have another size. ModelError if it differs in more.
         """
         if isinstance(model, BLIP):
-            at_size = replace(model.config, image=self.image).adopt(model)
+            at_size = model
+            if model.config.image != self.image:
+                at_size = replace(model.config, image=self.image).adopt(model)
             model = BLIPAnswerer.from_blip(at_size, self.smoothing)
         if replace(model.config, smoothing=self.smoothing) != self:
-            raise ModelError("their models differ")
+            raise ModelError("their models differ in more than the size of images")
         return model
 
 
@@ -74,8 +80,7 @@ class BLIPAnswerer(Trainable):
     def __init__(self, config: BLIPAnswererConfig) -> None:
         super().__init__()
         self.config = config
-        # The size of the joint space matters to a ResNet's pooling only, which is not used here.
-        self.image, self.grid = tower(config.image, 1)
+        self.image, self.grid = tower(config.image, config.embed)
         if isinstance(self.image, ResNet):
             self.image.pool.requires_grad_(False)
         self.text = MED(config.text)
@@ -87,13 +92,12 @@ class BLIPAnswerer(Trainable):
         Where the image's tokens have another width than the text's (ViT-L), the answer's cross-
         attention cannot look at a question with the old keys and values, and begins anew.
         """
-        if blip.config.text.roles != "both":
+        c = blip.config
+        if c.text.roles != "both":
             raise ModelError("an answerer begins from a BLIP that reads and writes, not from half")
-        text = _answering(blip.config.text)
-        model = BLIPAnswerer(BLIPAnswererConfig(blip.config.image, text, smoothing))
+        model = BLIPAnswerer(BLIPAnswererConfig(c.image, _answering(c.text), c.embed, smoothing))
         own = model.state_dict()
         found = {n: t for n, t in blip.state_dict().items() if n in own and t.shape == own[n].shape}
-        found |= {n: own[n] for n in own if n.startswith("image.pool.")}
         model.load_state_dict(own | found)
         return model.to(blip.steps.device)
 

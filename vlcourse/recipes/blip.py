@@ -70,7 +70,7 @@ def at(size: int) -> BLIPViTConfig:
 def answerer_of(config: BLIPConfig) -> BLIPAnswererConfig:
     """A BLIP's shape with a decoder of its own for answers (section 5.3)."""
     text = replace(config.text, sharing="none", source_width=config.text.width)
-    return BLIPAnswererConfig(config.image, text)
+    return BLIPAnswererConfig(config.image, text, config.embed)
 
 
 # Fine-tuning as in the paper (sections 5.1 to 5.3, and the settings of salesforce/BLIP).
