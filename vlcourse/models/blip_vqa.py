@@ -53,8 +53,14 @@ class BLIPAnswererConfig:
         """A freshly initialised model of this shape."""
         return BLIPAnswerer(self)
 
-    def adopt(self, model: BLIPAnswerer) -> BLIPAnswerer:
-        """A trained answerer of this very shape; ModelError if it has another."""
+    def adopt(self, model: BLIPAnswerer | BLIP) -> BLIPAnswerer:
+        """A trained answerer of this very shape, or one that begins from a pretrained BLIP.
+
+        The BLIP may be of another image size; ModelError if they differ in more.
+        """
+        if isinstance(model, BLIP):
+            at_size = replace(model.config, image=self.image).adopt(model)
+            model = BLIPAnswerer.from_blip(at_size, self.smoothing)
         if replace(model.config, smoothing=self.smoothing) != self:
             raise ModelError("their models differ")
         return model
@@ -62,6 +68,8 @@ class BLIPAnswererConfig:
 
 class BLIPAnswerer(Trainable):
     """An image, a question → an answer, written freely or chosen from a list."""
+
+    begins_from = (BLIP,)
 
     def __init__(self, config: BLIPAnswererConfig) -> None:
         super().__init__()
