@@ -175,7 +175,7 @@ def build_parser() -> Parser:
     how.add_argument("--sample", action="store_true", help="draw from the nucleus (top-p 0.9)")
     sub.add_argument("--seed", type=int, default=0, help="of --sample (default: 0)")
     sub.add_argument("--max-tokens", type=int, default=40, help="longest caption (default: 40)")
-    sub.add_argument("--prompt", default="", help="how each caption begins, unseen")
+    sub.add_argument("--prompt", help="how each caption begins (default: as in the training)")
     sub.set_defaults(run=caption, takes_words=True)
 
     sub = commands.add_parser("retrieve", help="find the pictures that fit a text best")

@@ -161,10 +161,41 @@ def test_a_folder_of_transformers(
         work, other = other, work
     lines, _ = said(capsys, *work, "--model", folder)
     assert len(lines) == 5 and not recwarn.list
-    sentence = "only writes, which does not compare" if writes else "only reads, which does not"
+    sentence = "was not trained to compare" if writes else "was not trained to write"
     assert sentence in refused(capsys, *other, "--model", folder)
     settings = json.loads((folder / "config.json").read_text())
     assert settings["model_type"] == "blip"
     other = shutil.copytree(folder, tmp_path / "other")
     (other / "vocab.txt").write_text("\n".join(VOCABULARY[:-1]))
     assert "its vocabulary has 157" in refused(capsys, *work, "--model", other)
+
+
+def test_captions_of_photos_as_transformers_writes_them(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the file to the text: the same preparation of pictures that are not square, too."""
+    import transformers
+
+    folder = tmp_path / "model"
+    transformers_blip("BlipForConditionalGeneration", folder)
+    theirs = transformers.BlipForConditionalGeneration.from_pretrained(folder).eval()
+    processor = transformers.BlipImageProcessor(size={"height": 32, "width": 32})
+    images = [photos / f"{i}.png" for i in range(5)]
+    inputs = processor([Image.open(path) for path in images], return_tensors="pt")
+    ids = theirs.generate(**inputs, num_beams=3, max_new_tokens=12)
+    capsys.readouterr()
+    lines, _ = said(capsys, "caption", photos, "--model", folder, "--max-tokens", 12)
+    words = med.real(folder)
+    assert lines == [f"{p}: {words.decode(row[1:])}" for p, row in zip(images, ids.tolist())]
+
+
+def test_the_prompt_of_the_training_is_the_default(
+    photos: Path, tiny: models.Named, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    one = (photos / "1.png", "--max-tokens", 8)
+    led, _ = said(capsys, "caption", *one, "--prompt", "a red")
+    free, _ = said(capsys, "caption", *one)
+    trained = models.Named(tiny.model, tiny.tokenizer, "a red")
+    monkeypatch.setattr(models, "find", lambda name: trained)
+    assert said(capsys, "caption", *one)[0] == led != free
+    assert said(capsys, "caption", *one, "--prompt", "")[0] == free

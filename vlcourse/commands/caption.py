@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,11 +32,14 @@ def caption(places: Sequence[str], model: str, writing: Writing) -> Iterator[tup
     files = pictures.files(places)
     named = models.find(model)
     network = named.model
-    if not isinstance(network, BLIP) or not network.config.text.writes:
-        kind = type(network).__name__
-        reads = " that only reads" if isinstance(network, BLIP) else ""
-        raise UsageError(f"{model} is a {kind}{reads}, which does not write captions")
-    for chunk in pictures.batches(files, network.config.image.image_size, AT_ONCE):
+    if not isinstance(network, BLIP):
+        raise UsageError(f"{model} is a {type(network).__name__}, which does not write captions")
+    if "lm" not in network.config.tasks:
+        raise UsageError(f"{model} is a BLIP that was not trained to write")
+    if writing.prompt is None:
+        writing = replace(writing, prompt=named.prompt)
+    size = network.config.image.image_size
+    for chunk in pictures.batches(files, size, AT_ONCE, named.squeezes):
         images = torch.stack([image for _, image in chunk])
         texts = write(network, named.tokenizer, images, writing)
         yield from zip((path for path, _ in chunk), texts, strict=True)

@@ -20,6 +20,7 @@ from vlcourse.models.blip import BLIP
 from vlcourse.models.clip import CLIP
 from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Part, Recipe, RecipeError, parts
+from vlcourse.recipes.blip_data import BLIPData
 from vlcourse.tokenizers import med
 from vlcourse.weights import files
 
@@ -33,6 +34,11 @@ class Named:
 
     model: nn.Module
     tokenizer: Any
+    prompt: str = ""
+    """How its captions begin, where it was trained to go on from something."""
+    squeezes: bool = False
+    """It was trained on whole pictures, brought to a square whatever their shape (transformers'
+    BLIPs), not on their central square."""
 
 
 def find(name: str) -> Named:
@@ -72,7 +78,7 @@ def _of_zoo(name: str) -> Named:
                 f"{name} does not ship and has not been trained here: vlcourse train {name}"
             ) from None
     recipe = zoo.find(name.replace("-yours", "-capstone"))
-    return Named(zoo.load(name), recipe.tokenizer())
+    return Named(zoo.load(name), recipe.tokenizer(), _prompt(recipe))
 
 
 def _of_ours(folder: Path) -> Named:
@@ -88,9 +94,13 @@ def _of_ours(folder: Path) -> Named:
         found = checkpoint.find_weights(folder)
         print(f"weights: {found.parent}", file=sys.stderr)
         model = parts.trained(recipe, RECIPES, found).eval()
-        return Named(model, recipe.tokenizer())
+        return Named(model, recipe.tokenizer(), _prompt(recipe))
     except (TypeError, AttributeError) as error:
         raise RecipeError(f"{file} does not describe a run of {known.name}: {error}") from None
+
+
+def _prompt(recipe: Recipe) -> str:
+    return recipe.data.prompt if isinstance(recipe.data, BLIPData) else ""
 
 
 def restored(config: Any, settings: Mapping[str, Any]) -> Any:
@@ -123,7 +133,7 @@ def _of_transformers(source: str) -> Named:
                 f"{source} was made for {model.vocab_size:,} tokens, its vocabulary has "
                 f"{words.vocab_size:,}"
             )
-        return Named(model, words)
+        return Named(model, words, squeezes=True)
     raise UsageError(f"{source} is a {type(model).__name__}: a CLIP or a BLIP is needed here")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from vlcourse.evals import clip as clip_evals
 from vlcourse.evals import rerank
 from vlcourse.models.blip import BLIP
 from vlcourse.models.clip import CLIP
+from vlcourse.tokenizers.med import MEDTokenizer
 
 AT_ONCE = 64  # pictures
 LOOKED_AT = 16  # pictures that a model which matches looks at again, or --top if that is more
@@ -57,32 +59,35 @@ def retrieve(text: str, places: Sequence[str], model: str, top: int) -> list[Fou
     network = named.model
     if isinstance(network, CLIP):
         wanted = clip_evals.embed_texts(network, named.tokenizer, [text])  # (1, D)
-    elif isinstance(network, BLIP) and network.config.text.reads:
-        wanted = rerank.embed_texts(network, named.tokenizer, [text])
-    else:
+    elif not isinstance(network, BLIP):
         kind = type(network).__name__
-        writes = " that only writes" if isinstance(network, BLIP) else ""
-        raise UsageError(f"{model} is a {kind}{writes}, which does not compare pictures with texts")
+        raise UsageError(f"{model} is a {kind}, which does not compare pictures with texts")
+    elif "itc" not in network.config.tasks:
+        raise UsageError(f"{model} is a BLIP that was not trained to compare pictures with texts")
+    else:
+        wanted = rerank.embed_texts(network, named.tokenizer, [text])
+    matches = isinstance(network, BLIP) and "itm" in network.config.tasks
     size = network.config.image.image_size
     paths, cosines = [], []
-    for chunk in pictures.batches(files, size, AT_ONCE):
+    for chunk in pictures.batches(files, size, AT_ONCE, named.squeezes):
         images = torch.stack([image for _, image in chunk])
         cosines.append(clip_evals.embed_images(network, images) @ wanted[0])
         paths += [path for path, _ in chunk]
     cosine = torch.cat(cosines)  # (N,)
-    looked_at = max(top, LOOKED_AT) if isinstance(network, BLIP) else top
+    looked_at = max(top, LOOKED_AT) if matches else top
     order = cosine.topk(min(looked_at, len(paths))).indices.tolist()
     found = [Found(paths[i], float(cosine[i])) for i in order]
-    if isinstance(network, BLIP):
-        found = _looked_at(network, named.tokenizer, text, found, size)
+    if matches:
+        again = pictures.read([one.path for one in found], size, named.squeezes)
+        images = torch.stack([image for _, image in again])
+        found = _looked_at(network, named.tokenizer, text, found, images)
     return found[:top]
 
 
 def _looked_at(
-    model: BLIP, tokenizer: rerank.MEDTokenizer, text: str, found: list[Found], size: int
+    model: Any, tokenizer: MEDTokenizer, text: str, found: list[Found], images: torch.Tensor
 ) -> list[Found]:
     """The same pictures with their matching logits, in the order of the sums."""
-    images = torch.stack([image for _, image in pictures.read([f.path for f in found], size)])
     pairs = torch.stack([torch.zeros(len(found), dtype=torch.int64), torch.arange(len(found))], 1)
     logits = rerank.match_logits(model, tokenizer, [text], images, pairs)[:, 1].tolist()
     both = [Found(f.path, f.cosine, logit) for f, logit in zip(found, logits, strict=True)]

@@ -26,8 +26,8 @@ from vlcourse.tokenizers.med import MEDTokenizer
 class Writing:
     """How captions are written; as BLIP's are by default (section 5.2: beam search, 3 beams)."""
 
-    prompt: str = ""
-    """What each caption begins with; it is no part of what is returned."""
+    prompt: str | None = None
+    """What each caption begins with; it is no part of what is returned. None: nothing."""
     max_tokens: int = 40
     """Longest caption, in tokens, its end included."""
     beams: int = 3
@@ -68,7 +68,9 @@ def write(
     """
     writing = writing or Writing()
     device, size = next(model.parameters()).device, model.config.image.image_size
-    ids = tokenizer([writing.prompt], model.config.text.context)[0][:, :-1].to(device)  # no [SEP]
+    ids = tokenizer([writing.prompt or ""], model.config.text.context)[0][:, :-1].to(
+        device
+    )  # no [SEP]
     options, found = writing.options(model.config.text.sep), []
     generator = torch.Generator(device).manual_seed(writing.seed)
     for chunk in images.split(batch_size):
