@@ -186,7 +186,8 @@ def test_captions_of_photos_as_transformers_writes_them(
     capsys.readouterr()
     lines, _ = said(capsys, "caption", photos, "--model", folder, "--max-tokens", 12)
     words = med.real(folder)
-    assert lines == [f"{p}: {words.decode(row[1:])}" for p, row in zip(images, ids.tolist())]
+    texts = [words.decode(row[1:]) for row in ids.tolist()]
+    assert lines == [f"{path}: {text}" for path, text in zip(images, texts, strict=True)]
 
 
 def test_the_prompt_of_the_training_is_the_default(

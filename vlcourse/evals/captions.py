@@ -68,9 +68,8 @@ def write(
     """
     writing = writing or Writing()
     device, size = next(model.parameters()).device, model.config.image.image_size
-    ids = tokenizer([writing.prompt or ""], model.config.text.context)[0][:, :-1].to(
-        device
-    )  # no [SEP]
+    ids, _ = tokenizer([writing.prompt or ""], model.config.text.context)
+    ids = ids[:, :-1].to(device)  # (1, P), without [SEP]
     options, found = writing.options(model.config.text.sep), []
     generator = torch.Generator(device).manual_seed(writing.seed)
     for chunk in images.split(batch_size):
