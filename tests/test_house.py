@@ -29,6 +29,7 @@ STOREYS = (
     ("evals",),
     ("recipes", "overrides"),
     ("zoo",),
+    ("jobs",),
     ("teach", "doctor"),
     ("cli",),
     ("__main__",),

@@ -69,6 +69,8 @@ PURPOSES: dict[str, int] = {
     "web: words": 133,
     "web: numbers": 134,
     "web: language": 135,
+    # jobs
+    "capfilt: caption": 141,
 }
 
 
