@@ -1,5 +1,7 @@
 """The modified ResNet tower: shapes, sizes, anti-aliasing, attention pooling, gradients."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -22,6 +24,28 @@ def test_shapes_and_the_grid_that_attention_pools():
     assert torch.equal(
         model.encode_image(torch.ones(2, 3, 64, 64)), model.image(torch.ones(2, 3, 64, 64))[0]
     )
+
+
+def test_smaller_strides_keep_a_grid_whose_cells_are_read_row_by_row():
+    image = replace(TINY.image, image_size=32, strides=(1, 2, 1, 1))
+    assert (TINY.image.stride, TINY.image.grid, image.stride, image.grid) == (32, 2, 8, 4)
+    model = replace(TINY, image=image).build().eval()
+    _, out = model.image(torch.randn(2, 3, 32, 32))
+    assert out["grid"].shape == (2, 8 * 32, 4, 4)
+    assert out["tokens"].shape == (2, 16, 8 * 32)
+    assert torch.equal(out["tokens"][:, 4 * 1 + 2], out["grid"][:, :, 1, 2])
+    assert model.image.pool.positions.shape == (1 + 16, 8 * 32)
+    assert [tuple(s.shape[-2:]) for s in model.image.states(torch.randn(1, 3, 32, 32))] == [
+        (8, 8), (4, 4), (4, 4), (4, 4),
+    ]  # fmt: skip
+
+
+def test_smaller_strides_go_to_another_resolution():
+    model = replace(TINY, image=replace(TINY.image, image_size=32, strides=(1, 2, 1, 1))).build()
+    larger = model.at_resolution(40)
+    assert larger.image.pool.positions.shape == (1 + 25, 8 * 32)
+    assert larger.encode_image(torch.randn(2, 3, 40, 40)).shape == (2, 20)
+    assert larger.config.image == replace(model.config.image, image_size=40)
 
 
 def test_a_block_starts_as_its_shortcut():
@@ -71,5 +95,10 @@ def test_every_parameter_learns_after_one_step():
 def test_bad_sizes_are_refused():
     with pytest.raises(ValueError, match="100 is not a multiple of 32"):
         CLIPConfig(image=ResNetConfig(image_size=100)).build()
+    with pytest.raises(ValueError, match="36 is not a multiple of 8"):
+        ResNetConfig(image_size=36, strides=(1, 2, 1, 1))
+    for strides in ((1, 2, 2), (1, 2, 0, 1), (1, 9, 1, 1)):
+        with pytest.raises(ValueError, match="are not four numbers of 1 to 8"):
+            ResNetConfig(strides=strides)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="takes 64 px images, not 32×32"):
         TINY.build().encode_image(torch.randn(1, 3, 32, 32))

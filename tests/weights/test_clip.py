@@ -180,6 +180,12 @@ def test_a_resnet_has_no_transformers_layout():
         weights.to_transformers(CLIPConfig(image=ResNetConfig(32, (1, 1, 1, 1), 8, 4)).build())
 
 
+def test_a_resnet_with_strides_of_its_own_has_no_openai_layout():
+    model = CLIPConfig(image=ResNetConfig(32, (1, 1, 1, 1), 8, 4, strides=(1, 2, 1, 1))).build()
+    with pytest.raises(WeightsError, match=r"\(1, 2, 1, 1\) has no place in OpenAI's layout"):
+        weights.to_openai(model)
+
+
 def test_openai_files_and_what_else_they_hold(tmp_path: Path):
     theirs = open_clip_twin(VIT).state_dict()
     extras = {"input_resolution": 15, "context_length": CONTEXT, "vocab_size": VOCAB}

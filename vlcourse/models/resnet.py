@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -24,18 +25,23 @@ class ResNetConfig:
     """Shape of a modified ResNet tower."""
 
     image_size: int = 224
-    """Height and width of the input, in pixels; a multiple of 32."""
+    """Height and width of the input, in pixels; a multiple of the total stride."""
     layers: tuple[int, int, int, int] = (3, 4, 6, 3)
     """Bottleneck blocks in each of the four stages."""
     width: int = 64
     """Channels after the stem; the last stage gives 32 times as many."""
     heads: int = 32
     """Heads of the attention pooling."""
+    strides: tuple[int, int, int, int] = (1, 2, 2, 2)
+    """By how much each stage makes the grid smaller, after the stem has made it 4 times smaller;
+    less than in the paper keeps a grid of a small picture, for what reads its cells one by one."""
 
     def __post_init__(self) -> None:
-        check(self, image_size=(32, 16_384), width=(2, 8_192), heads=HEADS)
-        if self.image_size % 32:
-            raise ModelError(f"image_size {self.image_size} is not a multiple of 32")
+        check(self, image_size=(4, 16_384), width=(2, 8_192), heads=HEADS)
+        if len(self.strides) != 4 or not all(1 <= stride <= 8 for stride in self.strides):
+            raise ModelError(f"strides {self.strides} are not four numbers of 1 to 8")
+        if self.image_size % self.stride:
+            raise ModelError(f"image_size {self.image_size} is not a multiple of {self.stride}")
         if len(self.layers) != 4 or not all(1 <= count <= LAYERS[1] for count in self.layers):
             raise ModelError(
                 f"layers {self.layers} are not four numbers of 1 to {LAYERS[1]} blocks"
@@ -43,6 +49,16 @@ class ResNetConfig:
         if self.width % 2:
             raise ModelError(f"width {self.width} is odd, and the stem begins with half of it")
         head_channels(32 * self.width, self.heads)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the input, in each direction, for a cell of the last grid: 32 in the paper."""
+        return 4 * math.prod(self.strides)
+
+    @property
+    def grid(self) -> int:
+        """Height and width of the last grid, in cells."""
+        return self.image_size // self.stride
 
 
 class Bottleneck(nn.Module):
@@ -116,12 +132,11 @@ class ResNet(nn.Module):
         for stage, count in enumerate(c.layers):
             inner = c.width * 2**stage
             for i in range(count):
-                stride = 2 if stage > 0 and i == 0 else 1
-                blocks.append(Bottleneck(channels, inner, stride))
+                blocks.append(Bottleneck(channels, inner, c.strides[stage] if i == 0 else 1))
                 channels = inner * EXPANSION
         self.blocks = nn.ModuleList(blocks)
         self.width = channels
-        self.pool = AttentionPool((c.image_size // 32) ** 2, channels, c.heads, embed)
+        self.pool = AttentionPool(c.grid**2, channels, c.heads, embed)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -140,7 +155,9 @@ class ResNet(nn.Module):
             pixels: (B, 3, S, S) normalised images of the configured size.
 
         Returns:
-            (B, embed) embeddings, and ``{"grid": (B, 32·width, S/32, S/32)}`` before the pooling.
+            (B, embed) embeddings; and before the pooling ``{"grid": (B, 32·width, G, G)}``, with
+            G = S/32 for the strides of the paper, and ``{"tokens": (B, G², 32·width)}``, the same
+            grid read row by row.
 
         Raises:
             ModelError: when the images have another size than the tower was built for.
@@ -154,7 +171,8 @@ class ResNet(nn.Module):
         x = self.stem(pixels)  # (B, width, S/4, S/4)
         for block in self.blocks:
             x = block(x)
-        return self.pool(x), {"grid": x}
+        tokens = rearrange(x, "b c h w -> b (h w) c")
+        return self.pool(x), {"grid": x, "tokens": tokens}
 
     def states(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """(B, C, H, W) after each of the four stages; the images as in :meth:`forward`."""

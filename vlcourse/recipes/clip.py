@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vlcourse import tokenizers
@@ -119,6 +119,7 @@ TOY_TEXT = TextConfig(
 )
 TOY_VIT = ViTConfig(image_size=32, patch_size=4, width=96, layers=3, heads=4, activation="gelu")
 TOY_RESNET = ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=16, heads=8)
+TOY_GRID = replace(TOY_RESNET, strides=(1, 2, 1, 1))  # 16 tokens for a language model to read
 CAPSTONE_VIT = ViTConfig(
     image_size=32, patch_size=8, width=96, layers=2, heads=4, activation="gelu"
 )
@@ -171,6 +172,14 @@ RECIPES: tuple[Recipe, ...] = (
         doc="CLIP on the toy world, to the end: the weights that ship with the course.",
         model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
         data=PairData(),
+        train=TrainConfig(steps=2500, batch_size=128, lr=2e-3),
+        run=RunConfig(eval_every=500),
+    ),
+    Recipe(
+        name="clip-toy-grid",
+        doc="The same with an image tower that keeps a grid of 4×4 tokens, for models to read.",
+        model=CLIPConfig(embed=128, image=TOY_GRID, text=TOY_TEXT),
+        data=PairData(augment="crop"),
         train=TrainConfig(steps=2500, batch_size=128, lr=2e-3),
         run=RunConfig(eval_every=500),
     ),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from vlcourse.models.clip import CLIP, CLIPConfig
 from vlcourse.models.llama import LLaMA
+from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.seq2seq import Seq2Seq
 from vlcourse.weights import clip, files, llama, open_clip
 from vlcourse.weights.families import FAMILIES
@@ -148,7 +149,16 @@ def to_openai(model: CLIP) -> dict[str, Tensor]:
     """The model's weights in OpenAI's layout, as openai/CLIP and open_clip's ``CLIP`` load them.
 
     Tensors that need no change share their memory with the model.
+
+    Raises:
+        WeightsError: for a ResNet with strides of its own, which the layout cannot tell.
     """
+    image = model.config.image
+    if isinstance(image, ResNetConfig) and image.strides != ResNetConfig.strides:
+        raise WeightsError(
+            f"a ResNet with the strides {image.strides} has no place in OpenAI's layout: whoever "
+            "loads it would take those of the paper, (1, 2, 2, 2)"
+        )
     return to_theirs(model.state_dict(), clip.openai_table(model.config))
 
 

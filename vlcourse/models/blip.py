@@ -1,0 +1,345 @@
+"""BLIP: it compares, matches and writes with one text model (Li et al. 2022, section 3)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlcourse import losses
+from vlcourse.layers.cache import KVCache, Started
+from vlcourse.layers.errors import ModelError
+from vlcourse.layers.momentum import FeatureQueue, Momentum
+from vlcourse.layers.ranges import check
+from vlcourse.models.base import WIDTH, Trainable
+from vlcourse.models.blip_image import check_width, tower
+from vlcourse.models.blip_vit import BLIPViT, BLIPViTConfig
+from vlcourse.models.med import MED, MEDConfig
+from vlcourse.models.resnet import ResNet, ResNetConfig
+from vlcourse.names import no_such
+
+TASKS = ("itc", "itm", "lm")
+
+
+@dataclass(frozen=True)
+class BLIPConfig:
+    """Shape of a BLIP, and how it is pretrained."""
+
+    embed: int = 256
+    """Dimension of the space in which image and text are compared."""
+    image: BLIPViTConfig | ResNetConfig = field(default_factory=BLIPViTConfig)
+    """The image tower."""
+    text: MEDConfig = field(default_factory=MEDConfig)
+    """The text model."""
+    tasks: tuple[str, ...] = TASKS
+    """The losses: itc, itm, lm, or some of them. What the others need is not trained."""
+    queue: int = 57_600
+    """Features of earlier batches that the ITC compares with."""
+    momentum: float = 0.995
+    """How slowly the momentum encoders follow; 0: none, no queue, and CLIP's plain ITC."""
+    alpha: float = 0.4
+    """How much the momentum encoders' opinion counts in the ITC's targets, after the ramp."""
+    alpha_steps: int = 10_000
+    """Steps over which that rises from 0; two epochs of 14M images are about as many."""
+    smoothing: float = 0.1
+    """Label smoothing of the LM loss."""
+    prompt: int = 1
+    """Tokens at the beginning of each text that the LM loss leaves out, [CLS] included."""
+
+    def __post_init__(self) -> None:
+        check(self, embed=WIDTH, queue=(0, 10_000_000), momentum=(0, 1), alpha=(0, 1))
+        check(self, alpha_steps=(0, 1e9), smoothing=(0, 1), prompt=(1, self.text.context))
+        for task in self.tasks:
+            if task not in TASKS:
+                raise ModelError(no_such("loss of BLIP's", task, TASKS))
+        check_width(self.image, self.text)
+
+    def build(self) -> BLIP:
+        """A freshly initialised model of this shape."""
+        return BLIP(self)
+
+    def adopt(self, model: BLIP) -> BLIP:
+        """A trained BLIP for this config's losses and image size; ModelError if it differs in more.
+
+        Momentum encoders and queues go along where neither the size of the image nor that of the
+        queue changes; else they begin anew.
+        """
+        if model.config == self:
+            return model
+        old = model.config
+        same = (old.embed, old.text) == (self.embed, self.text)
+        at_size = replace(old.image, image_size=self.image.image_size)
+        if not same or at_size != self.image:
+            raise ModelError("their models differ in more than their losses and the size of images")
+        image = model.image
+        if at_size != old.image:
+            if not isinstance(image, BLIPViT):
+                raise ModelError("a ResNet's BLIP cannot take images of another size")
+            image = image.at_resolution(self.image.image_size)
+        other = BLIP(self).to(model.temperature.device).train(model.training)
+        fresh, found = other.state_dict(), model.state_dict()
+        if at_size != old.image or old.queue != self.queue or model.twin is None:
+            begins = ("twin.", "image_queue.", "text_queue.", "steps")
+            found = {name: t for name, t in found.items() if not name.startswith(begins)}
+        found |= {f"image.{name}": tensor for name, tensor in image.state_dict().items()}
+        other.load_state_dict(fresh | {n: t for n, t in found.items() if n in fresh})
+        return other
+
+
+class BLIP(Trainable):
+    """An image tower and a MED, with three losses that train them at once.
+
+    ITC compares the two alone, ITM looks at them together, LM writes the text. The temperature τ is
+    learned, starts at 0.07, and is kept within 0.001 and 0.5.
+
+    Attributes:
+        twin: the momentum encoders; None where the config has no momentum, or no ITC.
+        steps: optimiser steps so far, for α's ramp.
+    """
+
+    def __init__(self, config: BLIPConfig) -> None:
+        super().__init__()
+        c = config
+        self.config = c
+        self.image, self.grid = tower(c.image, c.embed)
+        self.image_projection: nn.Module = nn.Identity()  # a ResNet's attention pooling projects
+        if isinstance(self.image, BLIPViT):
+            self.image_projection = nn.Linear(self.image.width, c.embed)
+        self.text = MED(c.text)
+        self.text_projection = nn.Linear(c.text.width, c.embed)
+        self.itm_head = nn.Linear(c.text.width, 2)
+        self.temperature = nn.Parameter(torch.tensor([0.07]))
+        self._train_only(c.tasks)
+        self.twin: Momentum | None = None
+        if c.momentum and "itc" in c.tasks:
+            self.twin = Momentum(
+                image=copy.deepcopy(self.image),
+                image_projection=copy.deepcopy(self.image_projection),
+                text=MED(c.text, unimodal=True),
+                text_projection=copy.deepcopy(self.text_projection),
+            )
+            self.twin.copy(self)
+            self.image_queue = FeatureQueue(c.queue, c.embed)
+            self.text_queue = FeatureQueue(c.queue, c.embed)
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def _train_only(self, tasks: tuple[str, ...]) -> None:
+        """Freeze what none of the losses reaches."""
+        blocks: Any = list(self.text.blocks)
+        readers, writers = [b.reader for b in blocks], [b.writer for b in blocks]
+        alone = [m for r in readers for m in (r.attention, r.norm_attention, r.mlp, r.norm_mlp)]
+        used: dict[str, list[nn.Module]] = {
+            "itc": [self.image_projection, self.text_projection, self.text.reading, *alone],
+            "itm": [self.grid, self.itm_head, self.text.reading, *readers],
+            "lm": [self.grid, self.text.writing, self.text.head, *writers],
+        }
+        self.requires_grad_(False)
+        self.image.requires_grad_(True)
+        for module in (module for task in tasks for module in used[task]):
+            module.requires_grad_(True)
+        self.temperature.requires_grad_("itc" in tasks)
+        if "itc" not in tasks and isinstance(self.image, ResNet):
+            self.image.pool.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> BLIP:
+        """As every module's. Before the first step the twins become copies of what is there now:
+        weights may have come from elsewhere since they were made. A frozen part's twin is as still
+        as the part."""
+        super().train(mode)
+        if self.twin is not None:
+            for name, part in self.twin.named_children():
+                part.train(self.get_submodule(name).training)
+            if mode and not self.steps.is_meta and not int(self.steps):
+                self.twin.copy(self)
+        return self
+
+    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) normalised images → (B, embed) embeddings and (B, N, width) tokens."""
+        feature, seen = self.image(pixels)
+        return self.image_projection(feature), self.grid(seen["tokens"])
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) images → (B, embed) embeddings, not L2-normalised."""
+        return self.image_projection(self.image(pixels)[0])
+
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) images → (B, N, width): what the text model looks at."""
+        return self.grid(self.image(pixels)[1]["tokens"])
+
+    def encode_text(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L) ids → (B, embed) embeddings, not L2-normalised."""
+        return self.text_projection(self.text.encode(tokens, mask, only_first=True)[:, 0])
+
+    def match(
+        self,
+        pixels: Tensor | None,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        image_tokens: Tensor | None = None,
+        *,
+        rows: Tensor | None = None,
+        cls_for_enc: bool = False,
+    ) -> Tensor:
+        """Does the text fit the image? (B, 2) logits, [no, yes].
+
+        Args:
+            pixels: (M, 3, S, S), or None when ``image_tokens`` (M, N, C) are given.
+            tokens, mask, rows, cls_for_enc: as in :meth:`MED.ground`; M = B without ``rows``.
+        """
+        seen = self._seen(pixels, image_tokens)
+        states = self.text.ground(
+            tokens, seen, mask, rows=rows, cls_for_enc=cls_for_enc, only_first=True
+        )
+        return self.itm_head(states[:, 0])
+
+    def forward(self, pixels: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, 3, S, S) images and (C, L) texts → (B, C) cosines / τ, as CLIP's."""
+        image, text = self.encode_image(pixels), self.encode_text(tokens, mask)
+        return losses.similarity(image, text, 1 / self.temperature)
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The losses of ``config.tasks``, of pairs of an image and its text.
+
+        Args:
+            batch: ``"pixels"`` (B, 3, S, S); ``"tokens"`` (B, L) ids, [CLS] w … [SEP] and padding;
+                ``"mask"`` (B, L) bool. Where some images occur several times also ``"groups"``
+                (B,): pairs with one number show the same image, and fit each other.
+
+        Over ranks the batch is all ranks' batches together, for the hard negatives too. (The
+        paper's code draws them within each GPU's 75 pairs in pretraining, from all GPUs' in the
+        fine-tuning for retrieval.)
+        """
+        tasks, tokens, mask = self.config.tasks, batch["tokens"], batch["mask"]
+        feature, seen = self.look(batch["pixels"])
+        found = {}
+        if "itc" in tasks or "itm" in tasks:
+            text = self.encode_text(tokens, mask)
+            anchors = self._anchors(batch, feature, text)
+        if "itc" in tasks:
+            found["itc"] = self._itc(feature, text, anchors, batch.get("groups"))
+        if "itm" in tasks:
+            found["itm"] = self._itm(feature, text, anchors, seen, batch)
+        if "lm" in tasks:
+            targets = losses.lm_targets(tokens, mask, self.config.prompt)
+            hidden = self.text.decode(tokens, seen)
+            found["lm"] = losses.lm(hidden, self.text.head, targets, self.config.smoothing)
+        return found
+
+    def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The LM loss is a mean over the tokens that are learned."""
+        if "lm" not in self.config.tasks:
+            return {}
+        targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
+        return {"lm": (targets != -100).sum()}
+
+    @torch.no_grad()
+    def _anchors(
+        self, batch: dict[str, Any], feature: Tensor, text: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(N, embed) unit vectors of all ranks' images and texts, by the twins if there are any."""
+        if self.twin is not None:
+            twin: Any = self.twin
+            feature = twin.image_projection(twin.image(batch["pixels"])[0])
+            states = twin.text.encode(batch["tokens"], batch["mask"], only_first=True)
+            text = twin.text_projection(states[:, 0])
+        sides = (nn.functional.normalize(side, dim=-1) for side in (feature, text))
+        image, text = (losses.gather_rows(side) for side in sides)
+        return image, text
+
+    def _itc(
+        self, feature: Tensor, text: Tensor, anchors: tuple[Tensor, Tensor], groups: Tensor | None
+    ) -> Tensor:
+        if self.twin is None:
+            return losses.itc(feature, text, 1 / self.temperature)
+        positives, ids = None, None
+        if groups is not None:
+            ids = losses.gather_rows(groups)
+            positives = groups[:, None] == torch.cat([ids, self.image_queue.ids])
+        if self.training:
+            for queue, rows in zip((self.image_queue, self.text_queue), anchors, strict=True):
+                queue.hold(rows, ids)
+        queues = (self.image_queue.rows, self.text_queue.rows)
+        return losses.itc_momentum(
+            feature, text, *anchors, *queues, self.temperature, self.alpha(), positives
+        )
+
+    def alpha(self) -> float:
+        """α now: it rises with the steps, from 0 to ``config.alpha``."""
+        c = self.config
+        return c.alpha * min(1.0, int(self.steps) / c.alpha_steps) if c.alpha_steps else c.alpha
+
+    def _itm(
+        self,
+        feature: Tensor,
+        text: Tensor,
+        anchors: tuple[Tensor, Tensor],
+        seen: Tensor,
+        batch: dict[str, Any],
+    ) -> Tensor:
+        """Each pair, its image with a wrong text, and its text with a wrong image."""
+        tokens, mask, n = batch["tokens"], batch["mask"], len(seen)
+        all_tokens, all_mask = losses.gather_texts(tokens, mask)
+        length = all_tokens.shape[1]
+        tokens = nn.functional.pad(tokens, (0, length - tokens.shape[1]))
+        mask = nn.functional.pad(mask, (0, length - mask.shape[1]))
+        same = losses.equal_rows(
+            tokens.masked_fill(~mask, -1), all_tokens.masked_fill(~all_mask, -1)
+        )
+        if "groups" in batch:
+            same |= batch["groups"][:, None] == losses.gather_rows(batch["groups"])
+        with torch.no_grad():
+            to_text = losses.similarity(feature, anchors[1], 1 / self.temperature)  # (n, N)
+            to_image = losses.similarity(text, anchors[0], 1 / self.temperature)
+        wrong_text = losses.hard_negatives(to_text, same)  # (n,)
+        wrong_image = losses.hard_negatives(to_image, same)
+        own = torch.arange(n, device=seen.device)
+        if losses.is_distributed():
+            seen = torch.cat([seen, losses.gather_rows(seen)[wrong_image]])  # (2n, N, C)
+            wrong_image = n + own
+        texts = torch.cat([tokens, all_tokens[wrong_text], tokens])  # (3n, L)
+        masks = torch.cat([mask, all_mask[wrong_text], mask])
+        logits = self.match(None, texts, masks, seen, rows=torch.cat([own, own, wrong_image]))
+        return losses.itm(logits, torch.arange(3 * n, device=seen.device) < n)
+
+    def after_step(self, step: int) -> None:
+        """The queue takes the step's features, the twins follow, τ goes back into its bounds."""
+        self.temperature.clamp_(0.001, 0.5)
+        self.steps.fill_(step)
+        if self.twin is not None:
+            self.image_queue.write()
+            self.text_queue.write()
+            self.twin.follow(self, self.config.momentum)
+
+    def _seen(self, pixels: Tensor | None, image_tokens: Tensor | None) -> Tensor:
+        if (pixels is None) == (image_tokens is None):
+            raise ModelError("BLIP looks at pixels or at image tokens: give one of the two")
+        return self.image_tokens(pixels) if image_tokens is None else image_tokens  # type: ignore
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return self.config.text.vocab_size
+
+    def start(
+        self,
+        tokens: Tensor | None,
+        mask: Tensor | None,
+        new_tokens: int,
+        pixels: Tensor | None = None,
+        image_tokens: Tensor | None = None,
+    ) -> Started:
+        """Look, read a prompt, make room for ``new_tokens`` (:mod:`vlcourse.generate.loop`).
+
+        Args:
+            tokens, mask, new_tokens: as in :meth:`MED.start`.
+            pixels: (B, 3, S, S), or None when ``image_tokens`` (B, N, C) are given.
+        """
+        return self.text.start(tokens, mask, new_tokens, self._seen(pixels, image_tokens))
+
+    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """(B, L) newest tokens → (B, V) logits of the one that follows."""
+        return self.text.step(tokens, cache)
