@@ -98,13 +98,9 @@ def run(
     """
     if batch_size < 1 or not 0 <= rank < world:
         raise JobError(f"batch_size={batch_size}, rank={rank} of {world}: no such job can be")
-    settings = settings or Settings()
-    out, where = Path(out), local_path(os.fspath(source))
-    rows = open_input(source, settings.split, settings.image, settings.caption, settings.limit)
-    open_out(out, where if where.exists() else None, settings, rows.rows)
-    size = settings.part_rows
-    mine = [n for n in left_over(out, -(-rows.rows // size)) if n % world == rank]
-    ranges = {n: (n * size, min((n + 1) * size, rows.rows)) for n in mine}
+    settings, out = settings or Settings(), Path(out)
+    rows, ranges = plan(source, out, settings)
+    ranges = {number: places for number, places in ranges.items() if number % world == rank}
     seen = seen or Progress(sum(stop - start for start, stop in ranges.values()))
     tally, features = Skipped(rows.columns.name, settings.max_bad), features_of(rows.carried)
     for number, (start, stop) in ranges.items():
@@ -125,6 +121,21 @@ def run(
         }
         write_part(out, number, made, features, done)
     return report.write(out) if finished(out) else None
+
+
+def plan(
+    source: str | Path, out: Path, settings: Settings
+) -> tuple[Input, dict[int, tuple[int, int]]]:
+    """Open both ends: the rows, and by number the ranges of the parts that are still to be done.
+
+    Raises:
+        JobError, SourceError: as :func:`run`.
+    """
+    where, size = local_path(os.fspath(source)), settings.part_rows
+    rows = open_input(source, settings.split, settings.image, settings.caption, settings.limit)
+    open_out(out, where if where.exists() else None, settings, rows.rows)
+    left = left_over(out, -(-rows.rows // size))
+    return rows, {n: (n * size, min((n + 1) * size, rows.rows)) for n in left}
 
 
 Found = tuple[int, dict[str, Any], Tensor, str | None]
@@ -207,6 +218,8 @@ class Progress:
     def __call__(self, more: int) -> bool:
         self.done += more
         now = time.monotonic()
+        if not more:
+            return True
         if now - self.said > 2 or self.done >= self.rows:
             self.said, rate = now, self.done / max(now - self.began, 1e-9)
             left = (self.rows - self.done) / max(rate, 1e-9)
