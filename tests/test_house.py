@@ -31,6 +31,7 @@ STOREYS = (
     ("zoo",),
     ("jobs",),
     ("teach", "doctor"),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from vlcourse import VlcourseError, __version__, paths
+from vlcourse.commands import UsageError
 from vlcourse.names import no_such
 
 if TYPE_CHECKING:
@@ -33,11 +34,8 @@ nothing. On Linux an answer has no network, limited memory and can write in a fo
 only; where root grades, it runs as the user nobody, else it can read your files. Elsewhere only its
 time is limited. An answer written to cheat this very grader may succeed."""
 
+MODEL = "a model of the course, a folder with a model, or a hub id"
 MOST = 1000  # characters of a refusal; a word that was pasted by mistake can be a whole file
-
-
-class UsageError(VlcourseError, ValueError):
-    """A command that cannot be carried out as it was typed."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -168,6 +166,12 @@ def build_parser() -> Parser:
     sub.add_argument("--seconds", type=int, default=60, help="for one exercise (default: 60)")
     sub.add_argument("--memory", type=int, default=2048, help="MB for one (default: 2048)")
     sub.set_defaults(run=grade, takes_words=True)
+
+    sub = commands.add_parser("retrieve", help="find the pictures that fit a text best")
+    sub.usage = 'vlcourse retrieve "TEXT" FOLDER ... [--model NAME] [--top N]'
+    sub.add_argument("--model", default="clip-toy", help=f"{MODEL} (default: clip-toy)")
+    sub.add_argument("--top", type=int, default=5, help="how many pictures (default: 5)")
+    sub.set_defaults(run=retrieve, takes_words=True)
 
     sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
     sub.set_defaults(run=doctor)
@@ -315,6 +319,16 @@ def build(args: argparse.Namespace) -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     return int(bool(problems))
+
+
+def retrieve(args: argparse.Namespace) -> None:
+    if len(args.words) < 2:
+        raise UsageError('name a text and a folder: vlcourse retrieve "a red circle" FOLDER')
+    from vlcourse.commands import retrieve as searcher
+
+    text, *places = args.words
+    for path, score in searcher.retrieve(text, places, args.model, args.top):
+        print(f"{score:8.3f}  {path}")
 
 
 def doctor(args: argparse.Namespace) -> int:

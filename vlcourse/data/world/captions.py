@@ -123,9 +123,13 @@ _CHOICES: dict[int, tuple[tuple[Pattern, ...], ...]] = {
     3: (_PLACED_MANY, _PLACED_MANY, _LIST, _LIST, _COUNT, _BIGGER),
 }
 
+GRAMMAR: tuple[Pattern, ...] = tuple(
+    dict.fromkeys(p for groups in _CHOICES.values() for group in groups for p in group)
+)
+
 _SIZES_OF_ALL = 7 << 48  # the bits by which `_say` names every object's size
 
-_WORDS: dict[str, tuple[str, ...]] = {
+RELATION_WORDS: dict[str, tuple[str, ...]] = {
     "above": ("above", "higher than"),
     "below": ("below", "lower than"),
     "left of": ("to the left of", "left of", "on the left of"),
@@ -193,7 +197,7 @@ def compose(pattern: Pattern, content: Content, kind: str | None = None) -> Capt
 
 def relation_words(relation: str, wording: int = 0) -> str:
     """A relation in words; ``wording`` picks one of several ways."""
-    words = _WORDS[relation]
+    words = RELATION_WORDS[relation]
     return words[wording % len(words)]
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from vlcourse import zoo
 from vlcourse.data import world
-from vlcourse.data.world import Caption, Scene
+from vlcourse.data.world import Scene
 from vlcourse.evals import clip as clip_evals
-from vlcourse.evals import metrics
+from vlcourse.evals import matching, metrics
 from vlcourse.models.clip import CLIP
 from vlcourse.recipes import RECIPES
 from vlcourse.teach.measurement import Measurement
 
 RESAMPLES = 2000
-# Not "count": of two named objects the foil is always "three", so words alone would decide.
-KINDS = ("swapped relation", "swapped attribute", "replaced attribute")
+KINDS = matching.KINDS
 
 
 def limits(items: int = 800, model: CLIP | None = None) -> Measurement:
@@ -56,18 +54,7 @@ def limits(items: int = 800, model: CLIP | None = None) -> Measurement:
 def preferred(model: CLIP, scenes: list[Scene], kind: str) -> Tensor:
     """1 where the caption is more similar than its foil, 0 where less, ½ for a tie.
 
-    Float (M,), one for each scene that has such a foil: its seed says which of them is taken.
+    Float (M,), one for each scene that has such a foil.
     """
-    chosen: list[tuple[Scene, Caption, Caption]] = []
-    for scene in scenes:
-        if pairs := scene.foils(kind):
-            chosen.append((scene, *pairs[scene.seed % len(pairs)]))
-    if not chosen:
-        raise ValueError(f"none of the {len(scenes)} scenes has a foil of the kind {kind!r}")
-    tokenizer, size = RECIPES["clip-toy"].tokenizer(), model.config.image.image_size
-    pictures = torch.from_numpy(world.render_batch([scene for scene, _, _ in chosen], size))
-    images = clip_evals.embed_images(model, pictures)
-    true = clip_evals.embed_texts(model, tokenizer, [caption for _, caption, _ in chosen])
-    false = clip_evals.embed_texts(model, tokenizer, [foil for _, _, foil in chosen])
-    margin = (images * (true - false)).sum(dim=-1)
-    return torch.where(margin == 0, 0.5, (margin > 0).float())
+    pairs = matching.foil_pairs(scenes, kind)
+    return matching.clip_preferred(model, RECIPES["clip-toy"].tokenizer(), pairs)
