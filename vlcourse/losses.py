@@ -114,7 +114,7 @@ def soft_targets(similarity: Tensor, positives: Tensor, alpha: float) -> Tensor:
 
     Source: Li et al. 2021 (ALBEF), equation 6; Li et al. 2022 (BLIP), section 3.2.
     """
-    labels = positives / positives.sum(dim=1, keepdim=True)
+    labels = positives.to(similarity.dtype) / positives.sum(dim=1, keepdim=True)
     return (alpha * similarity.softmax(dim=1) + (1 - alpha) * labels).detach()
 
 

@@ -305,6 +305,7 @@ class BLIP(Trainable):
         logits = self.match(None, texts, masks, seen, rows=torch.cat([own, own, wrong_image]))
         return losses.itm(logits, torch.arange(3 * n, device=seen.device) < n)
 
+    @torch.no_grad()
     def after_step(self, step: int) -> None:
         """The queue takes the step's features, the twins follow, τ goes back into its bounds."""
         self.temperature.clamp_(0.001, 0.5)

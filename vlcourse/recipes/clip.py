@@ -179,8 +179,8 @@ RECIPES: tuple[Recipe, ...] = (
         name="clip-toy-grid",
         doc="The same with an image tower that keeps a grid of 4×4 tokens, for models to read.",
         model=CLIPConfig(embed=128, image=TOY_GRID, text=TOY_TEXT),
-        data=PairData(augment="crop"),
-        train=TrainConfig(steps=2500, batch_size=128, lr=2e-3),
+        data=PairData(objects=(1, 3)),
+        train=TrainConfig(steps=3000, batch_size=128, lr=2e-3, weight_decay=0.2),
         run=RunConfig(eval_every=500),
     ),
     Recipe(

@@ -18,7 +18,7 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)  # CLIP's pixel statistics, RGB in [0
 STD = (0.26862954, 0.26130258, 0.27577711)
 # A longer picture is cropped before it is resized: 1 × 20,000 pixels would become a billion.
 LONGEST = 8  # times the short side
-Augmentation = Literal["none", "crop", "crop+flip", "random-square"]
+Augmentation = Literal["none", "crop", "crop+flip", "random-square", "resized-crop+flip"]
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -61,6 +61,26 @@ def random_square(image: Tensor, size: int, generator: torch.Generator | None) -
     return TF.crop(image, *places, size, size)
 
 
+def resized_crop(image: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
+    """A random part of 20 to 100 % of the picture, brought to uint8 (3, size, size).
+
+    Its sides are as 3 : 4 to 4 : 3 (Szegedy et al. 2015, section 6; BLIP trains with it). Where no
+    such part fits, it is the centre.
+    """
+    height, width = image.shape[-2:]
+    for _ in range(10):
+        share, shape, y, x = torch.rand(4, generator=generator).tolist()
+        area, ratio = height * width * (0.2 + 0.8 * share), (3 / 4) ** (1 - 2 * shape)
+        h, w = round((area / ratio) ** 0.5), round((area * ratio) ** 0.5)
+        if 0 < h <= height and 0 < w <= width:
+            top, left = int(y * (height - h + 1)), int(x * (width - w + 1))
+            return TF.resized_crop(
+                image, top, left, h, w, [size, size],
+                interpolation=TF.InterpolationMode.BICUBIC, antialias=True,
+            )  # fmt: skip
+    return resize(image, size)
+
+
 def random_crop(images: Tensor, padding: int, generator: torch.Generator | None) -> Tensor:
     """Shift each picture by up to ``padding`` pixels; the border is mirrored. (B, 3, S, S)."""
     batch, _, size, _ = images.shape
@@ -78,6 +98,29 @@ def check_augmentation(name: str) -> None:
         raise RangeError(f"augment {name!r} is not one of {', '.join(known)}")
 
 
+def pixels(
+    images: Sequence[Tensor], size: int, augment: Augmentation, generator: torch.Generator | None
+) -> Tensor:
+    """Pictures uint8 (3, H, W), of any sizes → (B, 3, size, size) float32, normalised.
+
+    Args:
+        images: the pictures.
+        size: side of the result, in pixels.
+        augment: "none"; "crop" (a random shift by up to an eighth of the side); "crop+flip";
+            "random-square" (CLIP's: anywhere along the long side instead of its centre);
+            "resized-crop+flip" (BLIP's, without its RandAugment).
+        generator: where chance comes from.
+    """
+    one = {"random-square": random_square, "resized-crop+flip": resized_crop}.get(augment)
+    stacked = torch.stack([one(i, size, generator) if one else resize(i, size) for i in images])
+    if augment.startswith("crop"):
+        stacked = random_crop(stacked, size // 8, generator)
+    if augment.endswith("flip"):
+        flip = torch.rand(len(stacked), generator=generator) < 0.5
+        stacked = torch.where(flip.view(-1, 1, 1, 1), stacked.flip(-1), stacked)
+    return normalise(stacked)
+
+
 @dataclass(frozen=True)
 class Collate:
     """Samples → batch, as a pure function of the samples and a random generator.
@@ -86,9 +129,7 @@ class Collate:
         tokenizer: turns the captions into ids.
         image_size: side of the pictures in the batch, in pixels.
         context: most tokens a caption may have; longer ones are truncated.
-        augment: "none", "crop" (a random shift by up to an eighth of the side), "crop+flip", or
-            "random-square" (the paper's: anywhere along the long side instead of its centre).
-            Never flip pictures whose captions say left and right.
+        augment: as in :func:`pixels`. Never flip pictures whose captions say left and right.
     """
 
     tokenizer: ByteBPE
@@ -108,19 +149,11 @@ class Collate:
             ``{"pixels": (B, 3, S, S) float32, "tokens": (B, L) int64, "ids": list of str,
             "captions": list of str}``, and ``"labels": (B,)`` when the samples have a label.
         """
-        size = self.image_size
-        if self.augment == "random-square":
-            images = torch.stack([random_square(s["image"], size, generator) for s in samples])
-        else:
-            images = torch.stack([resize(s["image"], size) for s in samples])
-        if self.augment.startswith("crop"):
-            images = random_crop(images, size // 8, generator)
-        if self.augment == "crop+flip":
-            flip = torch.rand(len(images), generator=generator) < 0.5
-            images = torch.where(flip.view(-1, 1, 1, 1), images.flip(-1), images)
         captions = [str(s["caption"]) for s in samples]
         batch = {
-            "pixels": normalise(images),
+            "pixels": pixels(
+                [s["image"] for s in samples], self.image_size, self.augment, generator
+            ),
             "tokens": self.tokenizer(captions, self.context, truncate=True),
             "ids": [s["id"] for s in samples],
             "captions": captions,

@@ -1,0 +1,71 @@
+"""From samples to a batch of BLIP's: pixels, and captions with their mask."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vlcourse.data.collate.pictures import Augmentation, check_augmentation, pixels
+from vlcourse.tokenizers.med import MEDTokenizer
+
+
+@dataclass(frozen=True)
+class CaptionCollate:
+    """Samples → batch, as a pure function of the samples and a random generator.
+
+    Args:
+        tokenizer: turns the captions into ids.
+        image_size: side of the pictures in the batch, in pixels.
+        context: most tokens a caption may have; longer ones are cut.
+        augment: as in :func:`vlcourse.data.collate.pictures.pixels`.
+        prompt: words before each caption, "a picture of" say.
+        groups: tell which pairs show one picture, so that each fits the other's caption.
+    """
+
+    tokenizer: MEDTokenizer
+    image_size: int = 32
+    context: int = 64
+    augment: Augmentation = "none"
+    prompt: str = ""
+    groups: bool = False
+
+    def __post_init__(self) -> None:
+        check_augmentation(self.augment)
+
+    def __call__(
+        self, samples: Sequence[dict[str, Any]], generator: torch.Generator | None = None
+    ) -> dict[str, Any]:
+        """Make a batch.
+
+        Args:
+            samples: each with "id", "image" uint8 (3, H, W), "caption", and perhaps "image_id".
+            generator: where the augmentation's chance comes from.
+
+        Returns:
+            ``{"pixels": (B, 3, S, S) float32, "tokens": (B, L) int64 [CLS] w … [SEP], "mask":
+            (B, L) bool, True for text, "ids": list of str, "captions": list of str}``, and on
+            demand ``"groups"``: (B,) int64, a hash of "image_id", or of "id" where there is none.
+        """
+        images = [s["image"] for s in samples]
+        captions = [str(s["caption"]) for s in samples]
+        texts = [f"{self.prompt} {caption}".strip() for caption in captions]
+        tokens, mask = self.tokenizer(texts, self.context, truncate=True)
+        batch = {
+            "pixels": pixels(images, self.image_size, self.augment, generator),
+            "tokens": tokens,
+            "mask": mask,
+            "ids": [s["id"] for s in samples],
+            "captions": captions,
+        }
+        if self.groups:
+            batch["groups"] = torch.tensor([number(s.get("image_id", s["id"])) for s in samples])
+        return batch
+
+
+def number(name: str) -> int:
+    """A name as a number below 2^63, the same in every process."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) >> 1
