@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from vlcourse.jobs.capfilt import run
 from vlcourse.jobs.parts import Settings
+from vlcourse.jobs.processes import run_many
 
 EVENTS = ("open", "os.rename", "os.mkdir", "os.remove", "os.chmod", "os.scandir")
 
@@ -62,3 +65,21 @@ def job_and_die(source: Path, out: Path, at: int) -> None:
     sys.addaudithook(watch)
     job(source, out)
     out.with_suffix(".count").write_text(str(seen))
+
+
+class Slow(Writer):
+    """Takes its time, and leaves its process id."""
+
+    def caption(self, pictures: list[Tensor], keys: list[int]) -> list[str]:
+        time.sleep(0.1)
+        return super().caption(pictures, keys)
+
+
+def make_slow(folder: Path) -> tuple[Slow, Rule]:
+    (folder / str(os.getpid())).touch()
+    return Slow(), Rule()
+
+
+def many(source: Path, out: Path, pids: Path) -> None:
+    """Two slow processes."""
+    run_many(source, out, partial(make_slow, pids), SETTINGS, 2, batch_size=1)

@@ -75,7 +75,7 @@ class Words:
         return tokens, torch.arange(width) < lengths[:, None]
 
 
-def ours(seed: int = 0) -> BLIP:
+def ours(seed: int = 0, tasks: tuple[str, ...] = ("itc", "itm", "lm")) -> BLIP:
     """A tiny BLIP of this library."""
     torch.manual_seed(seed)
     ids = {"cls": 2, "sep": 3, "pad": 0, "dec": 4, "enc": 5}
@@ -83,7 +83,7 @@ def ours(seed: int = 0) -> BLIP:
         vocab_size=len(WORDS), context=24, width=16, layers=2, heads=2, image_width=12, **ids
     )
     image = BLIPViTConfig(image_size=16, patch_size=8, width=12, layers=1, heads=2)
-    model = BLIPConfig(embed=8, image=image, text=text, queue=0, momentum=0).build()
+    model = BLIPConfig(embed=8, image=image, text=text, queue=0, momentum=0, tasks=tasks).build()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     torch.nn.init.zeros_(model.itm_head.bias)

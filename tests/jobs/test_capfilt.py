@@ -7,6 +7,7 @@ import json
 import random
 import signal
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def test_the_report_counts_what_the_files_hold_and_shows_pictures(whole: Path) -
     assert page.count("data:image/png;base64,") > 10 and "mean " in page and "half" in page
 
 
+@pytest.mark.slow
 def test_killed_at_ten_random_moments_it_ends_with_the_same_files(
     noisy: Path, whole: Path, tmp_path: Path
 ) -> None:
@@ -117,7 +119,7 @@ def test_killed_at_ten_random_moments_it_ends_with_the_same_files(
         assert process.exitcode == -signal.SIGKILL
         moments += 1
     fakes.job(noisy, out)
-    for left in out.rglob(".tmp-*"):  # what a kill leaves; nobody reads it
+    for left in out.glob(".tmp-*"):  # of the settings or the report
         left.unlink()
     same(out, whole)
 
@@ -133,6 +135,35 @@ def test_two_processes_and_other_batches_give_the_same_rows(
     same(out, whole)
 
 
+def running(pid: str) -> bool:
+    """Whether a process is at work; one that has ended and waits to be asked is not."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux about processes")
+def test_when_the_job_is_killed_its_processes_end_and_it_goes_on(
+    noisy: Path, whole: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pids").mkdir()
+    job = forked.start(fakes.many, noisy, tmp_path / "out", tmp_path / "pids")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/done/*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    job.kill()
+    job.join()
+    pids = [path.name for path in (tmp_path / "pids").iterdir()]
+    while any(map(running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(pids) == 2 and not any(map(running, pids))
+    assert left_over(tmp_path / "out", 6), "it was killed too late"
+    fakes.job(noisy, tmp_path / "out")
+    same(tmp_path / "out", whole)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [({"threshold": 0.7}, "threshold=0.5"), ({"seed": 6}, "seed=5"), ({"limit": 9}, "rows=40")],
@@ -143,6 +174,15 @@ def test_another_job_is_refused_in_its_folder(
     settings = Settings(**({"part_rows": 7, "seed": 5} | change))
     with pytest.raises(JobError, match=said):
         run(noisy, whole, Writer(), Rule(), settings)
+
+
+def test_a_job_that_has_done_nothing_may_be_changed(noisy: Path, tmp_path: Path) -> None:
+    settings = Settings(captioner="misspelt", part_rows=7)
+    run(noisy, tmp_path / "out", Writer(), Rule(), settings, seen=lambda _: False)
+    (tmp_path / "out" / "kept").mkdir()
+    (tmp_path / "out" / "kept" / "part-000000.parquet").write_bytes(b"of the misspelt one")
+    made = run(noisy, tmp_path / "out", Writer(), Fixed(*[0.0] * 32), Settings())
+    assert made is not None and not list((tmp_path / "out").glob("kept/*"))
 
 
 def test_bad_folders_are_refused_and_not_touched(noisy: Path, tmp_path: Path) -> None:
@@ -241,8 +281,9 @@ def test_broken_pictures_are_left_out_and_empty_texts_do_without(tmp_path: Path)
     said = [(n, "synthetic", "said") for n in (0, 2, 3, 5)]
     assert sorted(found) == sorted([*said, (0, "web", "one"), (3, "web", long.strip())])
     assert made["rows"] == 6 and made["texts"]["synthetic"]["kept"] == 4
-    with pytest.raises(SourceError, match="corrupt image"):
-        run(source, tmp_path / "strict", Fixed(), judge, Settings(max_bad=0.1))
+    with pytest.raises(SourceError, match="1 corrupt image, 1 no image; more than 10%"):
+        run(source, tmp_path / "strict", Fixed(), judge, Settings(max_bad=0.1, part_rows=2))
+    assert (tmp_path / "strict" / "report.html").is_file()
 
 
 def test_models_that_give_nonsense_are_refused(tmp_path: Path) -> None:

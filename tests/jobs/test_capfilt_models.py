@@ -150,6 +150,7 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["id"])
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_and_share_nothing_but_the_folder(
     noisy: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_transformers_models_work_from_end_to_end(
     ]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_said_in_words(noisy: Path, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="ended with code 9"):
         run_many(noisy, tmp_path / "out", tiny_blips.die, Settings(), 2)

@@ -94,7 +94,8 @@ def run(
 
     Raises:
         JobError: the folder holds something else, or a model gives nonsense.
-        SourceError: the source cannot be read, or too many of its pictures cannot.
+        SourceError: the source cannot be read, or too many of its pictures cannot (which is known
+            after the first thousand, or at the end).
     """
     if batch_size < 1 or not 0 <= rank < world:
         raise JobError(f"batch_size={batch_size}, rank={rank} of {world}: no such job can be")
@@ -165,7 +166,6 @@ def _usable(
         origin = row.get("origin") if row.get("origin") in (WEB, SYNTHETIC) else WEB
         stored = {"bytes": _bytes(row[columns.image], columns.folder), "path": None}
         yield number, {"source_id": name, "image": stored, "origin": origin, **along}, picture, text
-    tally.judge()
 
 
 def _bytes(value: Any, folder: Path | None) -> bytes:

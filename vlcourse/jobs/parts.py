@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vlcourse.data.shards import write_shard
-from vlcourse.files import write_json
+from vlcourse.files import remove, write_json
 from vlcourse.jobs import JobError
 from vlcourse.layers.ranges import check
 
@@ -70,6 +70,8 @@ def features_of(carried: dict[str, Any]) -> Any:
 def open_out(out: Path, source: Path | None, settings: Settings, rows: int) -> None:
     """Begin a job in a folder, or go on with the same one.
 
+    Before its first part is done, another job may take its place.
+
     Args:
         out: the folder, made when missing.
         source: where the rows come from, if that is on this machine.
@@ -87,7 +89,11 @@ def open_out(out: Path, source: Path | None, settings: Settings, rows: int) -> N
     if (out / MARK).is_file():
         before = read_json(out / MARK)
         different = [name for name in now if before.get(name) != now[name]]
-        if different:
+        if different and not (out / "done").exists():  # nothing is lost by beginning again
+            for name in ("kept", "dropped"):
+                remove(out / name)
+            write_json(out / MARK, now)
+        elif different:
             name = different[0]
             raise JobError(
                 f"{out} holds a job with {name}={before.get(name)}, and this one has "

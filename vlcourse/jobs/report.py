@@ -13,19 +13,36 @@ from typing import Any
 
 from PIL import Image
 
-from vlcourse.data.sources.decode import to_rgb
+from vlcourse.data.sources.decode import SourceError, to_rgb
 from vlcourse.files import write_json, write_text
 from vlcourse.jobs.parts import MARK, read_done, read_json
 
 EXAMPLES = 3  # of each origin, verdict and kind
+TEXTLESS = ("empty caption", "bad label")  # such a picture still gets a synthetic text
 SIDE = 128  # pixels of an example
 
 
 def write(out: Path) -> dict[str, Any]:
-    """Write report.json and report.html for a job whose parts are all there; gives the first."""
-    made = summary(read_json(out / MARK), read_done(out))
+    """Write report.json and report.html for a job whose parts are all there; gives the first.
+
+    Raises:
+        SourceError: more of its rows had no readable picture than its settings allow. (The report
+            is written, and what was kept is there.)
+    """
+    for name in ("kept", "dropped", "done"):
+        for left in (out / name).glob(".tmp-*"):  # of processes that were killed
+            left.unlink(missing_ok=True)
+    settings = read_json(out / MARK)
+    made = summary(settings, read_done(out))
     write_json(out / "report.json", made)
     write_text(out / "report.html", page(made, examples(out)))
+    broken = {reason: n for reason, n in made["account"].items() if reason not in TEXTLESS}
+    if sum(broken.values()) > settings["max_bad"] * made["rows"]:
+        said = ", ".join(f"{count:,} {reason}" for reason, count in broken.items())
+        raise SourceError(
+            f"{out}: of {made['rows']:,} rows too many had no readable picture: {said}; more than "
+            f"{settings['max_bad']:.0%} is too many"
+        )
     return made
 
 
@@ -99,7 +116,7 @@ def page(made: dict[str, Any], rows: Iterator[dict[str, Any]]) -> str:
         said.append(f"Against the truth, of the texts that came along: {', '.join(shares)}.")
     if made["account"]:
         what = ", ".join(f"{count:,} {reason}" for reason, count in made["account"].items())
-        said.append(f"Not usable: {what}.")
+        said.append(f"Missing or broken: {what}.")
     parts = [f"<p>{html.escape(line)}</p>" for line in said]
     for title, counts in (("origin", made["texts"]), ("kind", made["kinds"])):
         if counts:
