@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet
 import torch
+from PIL import Image
 from torch import Tensor
 
+from vlcourse.data.shards import write_shard
 from vlcourse.jobs.capfilt import run
 from vlcourse.jobs.parts import Settings
 from vlcourse.jobs.processes import run_many
@@ -83,3 +88,39 @@ def make_slow(folder: Path) -> tuple[Slow, Rule]:
 def many(source: Path, out: Path, pids: Path) -> None:
     """Two slow processes."""
     run_many(source, out, partial(make_slow, pids), SETTINGS, 2, batch_size=1)
+
+
+class Fixed:
+    """Gives what it is told to."""
+
+    def __init__(self, *scores: float, text: str = "said") -> None:
+        self.scores, self.text = scores, text
+        self.seen: list[str] = []
+
+    def caption(self, pictures: list[Tensor], keys: list[int]) -> list[str]:
+        return [self.text for _ in pictures]
+
+    def score(self, pictures: list[Tensor], texts: list[str]) -> Tensor:
+        self.seen += texts
+        return torch.tensor(self.scores[: len(texts)])
+
+
+def picture(value: int, kind: str = "png", size: int = 8) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (size, size + 4), (value, 10, 20)).save(file, kind)
+    return file.getvalue()
+
+
+def shard(folder: Path, rows: list[tuple[bytes | None, str | None]]) -> Path:
+    made = [
+        {"image": {"bytes": data, "path": None}, "caption": text, "n": i}
+        for i, (data, text) in enumerate(rows)
+    ]
+    write_shard(folder / "a.parquet", made)
+    return folder
+
+
+def rows_of(out: Path, folder: str = "*") -> list[dict[str, Any]]:
+    files = sorted(out.glob(f"{folder}/part-*.parquet"))
+    rows = [row for file in files for row in pyarrow.parquet.read_table(file).to_pylist()]
+    return sorted(rows, key=lambda row: row["id"])

@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
 import pytest
 import tiny_blips
 import torch
+from capfilt_jobs import rows_of
 from torch import Tensor
 
 from vlcourse.data.collate.pictures import normalise, resize
@@ -142,12 +142,6 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("noisy")
     WebWorld(n=24, rate=0.5).write(folder, rows=10)
     return folder
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    files = [file for name in ("kept", "dropped") for file in (out / name).glob("*.parquet")]
-    rows = [row for file in files for row in pyarrow.parquet.read_table(file).to_pylist()]
-    return sorted(rows, key=lambda row: row["id"])
 
 
 @pytest.mark.slow
