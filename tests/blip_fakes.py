@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vlcourse import tokenizers
 from vlcourse.models.blip import BLIP, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
+from vlcourse.models.blip_vqa import BLIPAnswerer
 from vlcourse.models.med import MEDConfig
 
 IMAGE = BLIPViTConfig(image_size=32, patch_size=16, width=32, layers=1, heads=2)
@@ -71,3 +72,8 @@ class Knowing(nn.Module):
         pictures = image_tokens[rows, 0, 0].int().tolist()
         logits = [self.judge(i, text) for i, text in zip(pictures, texts, strict=True)]
         return torch.tensor([[0.0, logit] for logit in logits])
+
+
+def tiny_answerer(seed: int = 0) -> BLIPAnswerer:
+    """A `BLIPAnswerer` made of the tiny BLIP."""
+    return BLIPAnswerer.from_blip(tiny_blip(seed)).eval()

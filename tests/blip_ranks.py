@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vlcourse import engine
 from vlcourse.engine import parallel
+from vlcourse.generate import generate
 from vlcourse.models.blip import BLIP, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.med import MEDConfig
@@ -84,14 +85,28 @@ def collate(samples: list[dict[str, Any]], generator: Any = None) -> dict[str, A
     return found
 
 
-def trained(mode: str) -> dict[str, Tensor]:
-    """The weights after three steps of the engine. (Two pairs: each has one possible negative.)"""
+@torch.no_grad()
+def measured(model: BLIP) -> dict[str, float]:
+    """An evaluation that uses each method."""
+    data = batch(slice(None))
+    logits = model.match(data["pixels"], data["tokens"], data["mask"])
+    written = generate(model, None, pixels=data["pixels"], max_new_tokens=4, beams=2)
+    cosines = model(data["pixels"], data["tokens"], data["mask"])
+    means = engine.evaluate_loss(model, Pairs(), collate, batch_size=2, limit=4)
+    found = {"match": logits.sum(), "written": written.sum(), "cosines": cosines.sum()}
+    return {name: value.item() for name, value in found.items()} | means
+
+
+def trained(mode: str) -> dict[str, Any]:
+    """Weights and measurements after three steps. (Two pairs: each has one possible negative.)"""
     train = engine.TrainConfig(steps=3, batch_size=2, lr=1e-3, warmup=1)
     torch.manual_seed(0)
     make: Any = (lambda: BLIP(CONFIG)) if mode == "fsdp" else BLIP(CONFIG)
     run = engine.RunConfig(parallel=mode)  # type: ignore[arg-type]
-    weights = engine.fit(make, Pairs(), collate, train, run).model.state_dict()
-    return {n: t.full_tensor() if isinstance(t, DTensor) else t for n, t in weights.items()}
+    result = engine.fit(make, Pairs(), collate, train, run, evaluate=measured)
+    weights = result.model.state_dict()
+    whole = {n: t.full_tensor() if isinstance(t, DTensor) else t for n, t in weights.items()}
+    return {"weights": whole, "metrics": result.metrics}
 
 
 def main(out: Path) -> None:

@@ -140,3 +140,22 @@ def test_without_the_cache_it_writes_the_same(twins: tuple[Any, LLaMA]) -> None:
             for use_cache in (True, False)
         ]  # fmt: skip
         assert torch.equal(*found), extra
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_shortest_text(twins: tuple[Any, LLaMA], beams: int) -> None:
+    hf, model = twins
+    tokens, mask = prompts(7, 4, 4)
+    end = generate(model, tokens, max_new_tokens=6, beams=beams)[0, :2].tolist()  # soon written
+    lengths = []
+    for shortest in (0, 5, 8):
+        expected, _ = theirs_new(
+            hf, tokens, mask, max_new_tokens=11, eos_token_id=end, num_beams=beams,
+            min_new_tokens=shortest,
+        )  # fmt: skip
+        found = search(
+            model, tokens, Options(11, end=end, pad=PAD, beams=beams, min_new_tokens=shortest)
+        )
+        same(found.tokens[:, 0], expected)
+        lengths.append(int(found.lengths.min()))
+    assert lengths[0] < 5 < lengths[1] and lengths[2] > 8, lengths

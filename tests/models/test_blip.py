@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vlcourse import engine, losses
 from vlcourse.engine.deferred import Deferred
+from vlcourse.engine.recompute import recompute_blocks
 from vlcourse.generate import generate
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.frozen import freeze
@@ -356,6 +357,33 @@ def test_a_start_without_memory_is_the_plain_one(config: BLIPConfig) -> None:
     named += plain.named_buffers(remove_duplicate=False)
     assert made.keys() == {name for name, _ in named}
     assert all(torch.equal(made[name], tensor) for name, tensor in named)
+
+
+@pytest.mark.parametrize("config", [SMALL, WITH_GRID], ids=["vit", "grid"])
+def test_blocks_that_are_computed_twice_give_the_same_gradients(config: BLIPConfig) -> None:
+    found: list[dict[str, Any]] = []
+    for recompute in (False, True):
+        model = blip(config)
+        if recompute:
+            recompute_blocks(model)
+        torch.manual_seed(1)
+        step(model, 1, batch())
+        found.append(model.state_dict())
+    for name, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][name]), name
+
+
+def test_half_precision_has_finite_losses_and_captions() -> None:
+    model, data = blip(), batch()
+    with torch.autocast("cpu", torch.bfloat16):
+        values = model.losses(data)
+    plain = blip().losses(data)
+    for name in ("itc", "lm"):
+        assert values[name].item() == pytest.approx(plain[name].item(), rel=0.05)
+    model.after_step(1)
+    assert model.image_queue.rows.dtype == torch.float32
+    half = data["pixels"].bfloat16()
+    assert generate(model.bfloat16(), None, pixels=half, max_new_tokens=3, beams=2).shape == (4, 3)
 
 
 class Pairs:

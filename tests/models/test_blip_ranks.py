@@ -53,8 +53,11 @@ def test_all_ranks_have_the_queue_of_one_process(ranks: list[Report], single: Re
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
 def test_the_engine_trains_it_as_in_one_process(ranks: list[Report], mode: str) -> None:
     expected = blip_ranks.trained("none")
-    assert int(expected["image_queue.place"]) == 6
-    for report in ranks:
-        assert report[mode].keys() == expected.keys()
-        for name, tensor in expected.items():
-            torch.testing.assert_close(report[mode][name], tensor, atol=1e-4, rtol=1e-3, msg=name)
+    assert int(expected["weights"]["image_queue.place"]) == 6
+    for report in (report[mode] for report in ranks):
+        assert report["weights"].keys() == expected["weights"].keys()
+        for name, tensor in expected["weights"].items():
+            torch.testing.assert_close(
+                report["weights"][name], tensor, atol=1e-4, rtol=1e-3, msg=name
+            )
+        assert report["metrics"] == pytest.approx(expected["metrics"], rel=1e-3, abs=1e-4)

@@ -124,3 +124,16 @@ def test_a_filled_model_has_its_own_memory() -> None:
     model, given = Scaled(), stored()
     fill(model, given, TABLE)
     assert not any(shares(p, t) for p in model.parameters() for t in given.values())
+
+
+def test_axes_of_size_one_in_front() -> None:
+    model = nn.ParameterDict({"token": torch.randn(4), "positions": torch.randn(3, 4)})
+    table = [Rule("token", "t", "lead", axes=2), Rule("positions", "p", "lead", axes=1)]
+    out = to_theirs(model.state_dict(), table)
+    assert out["t"].shape == (1, 1, 4) and out["p"].shape == (1, 3, 4)
+    again = nn.ParameterDict({"token": torch.zeros(4), "positions": torch.zeros(3, 4)})
+    fill(again, out, table)
+    assert torch.equal(again["token"], model["token"])
+    assert torch.equal(again["positions"], model["positions"])
+    with pytest.raises(WeightsError, match=r"1 misshapen: t \(4,\) instead of \(1, 1, 4\)"):
+        fill(again, out | {"t": torch.ones(4)}, table)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vlcourse.generate.options import Options
-from vlcourse.generate.sampling import checked, repetition
+from vlcourse.generate.sampling import checked, repetition, without
 from vlcourse.generate.steps import Ends, Steps
 
 NEVER = -1e9  # added to a score that must not be chosen
@@ -50,6 +50,8 @@ def beam_search(steps: Steps, options: Options, ends: Ends) -> tuple[Tensor, Ten
         if options.repetition_penalty != 1:
             read = torch.cat([steps.prompt, writing[:, :, :t].flatten(0, 1)], dim=1)
             log_p = repetition(log_p, read, options.repetition_penalty)
+        if t < options.min_new_tokens:  # the others keep their probabilities, as in transformers
+            log_p = without(log_p, options.ends)
         total = scores[:, :, None] + log_p.view(batch, k, vocabulary)
         best, index = total.flatten(1).topk(candidates)  # (B, candidates)
         parent, token = index // vocabulary, index % vocabulary

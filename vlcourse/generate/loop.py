@@ -45,6 +45,7 @@ def generate(
     *,
     mask: Tensor | None = None,
     max_new_tokens: int,
+    min_new_tokens: int = 0,
     temperature: float = 0.0,
     top_k: int = 0,
     top_p: float = 1.0,
@@ -67,6 +68,8 @@ def generate(
         mask: (B, P) bool, False for padding; :func:`left_pad` makes both.
         max_new_tokens: the longest text. A model with rotary positions goes on beyond the context
             it was trained on, only not well; one with learned positions cannot.
+        min_new_tokens: the shortest text, its end not counted: until then no end id is written (a
+            stop string may be).
         temperature: 0 takes the likeliest token; else one is drawn from softmax(logits / it).
         top_k: draw from the k likeliest tokens only; 0 for all.
         top_p: draw from the nucleus only: the likeliest tokens that sum to this probability.
@@ -99,7 +102,7 @@ def generate(
     options = Options(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
         beams=beams, length_penalty=length_penalty, repetition_penalty=repetition_penalty,
-        end=end, stop=stop, pad=pad,
+        end=end, stop=stop, pad=pad, min_new_tokens=min_new_tokens,
     )  # fmt: skip
     found = search(
         model, tokens, options, mask=mask, tokenizer=tokenizer, generator=generator,

@@ -34,6 +34,7 @@ class Options:
     end: int | Sequence[int] | None = None
     stop: Sequence[str] = ()
     pad: int | None = None
+    min_new_tokens: int = 0
 
     def __post_init__(self) -> None:
         if unset := [name for name in _NUMBERS if vars(self)[name] is None]:
@@ -42,12 +43,14 @@ class Options:
             self, max_new_tokens=(1, 1_000_000), temperature=(0, 1e6), top_k=(0, inf),
             top_p=(1e-12, 1), beams=(1, 1_000), n_best=(1, 1_000), length_penalty=(-10, 10),
             repetition_penalty=(0.01, 100), pad=(-1_000_000, inf),
+            min_new_tokens=(0, self.max_new_tokens),
         )  # fmt: skip
-        whole = (self.max_new_tokens, self.top_k, self.beams, self.n_best, self.pad or 0)
-        if not all(isinstance(number, int) for number in whole):
+        whole = {name: vars(self)[name] or 0 for name in _WHOLE}
+        if not all(isinstance(number, int) for number in whole.values()):
+            *names, last = whole
             raise GenerateError(
-                "max_new_tokens, top_k, beams, n_best and pad are whole numbers, not "
-                + ", ".join(map(str, whole))
+                f"{', '.join(names)} and {last} are whole numbers, not "
+                + ", ".join(map(str, whole.values()))
             )
         if not _ids(self.end):
             raise GenerateError(f"end must be an id or several, not {self.end!r:.60}")
@@ -84,9 +87,10 @@ class Options:
         return self.pad if self.pad is not None else (*self.ends, 0)[0]
 
 
+_WHOLE = ("max_new_tokens", "min_new_tokens", "top_k", "beams", "n_best", "pad")
 _NUMBERS = (
     "max_new_tokens", "temperature", "top_k", "top_p", "beams", "length_penalty", "n_best",
-    "repetition_penalty",
+    "repetition_penalty", "min_new_tokens",
 )  # fmt: skip
 
 

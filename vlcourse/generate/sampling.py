@@ -5,6 +5,8 @@ Every filter takes and gives logits, (…, V); what is filtered out becomes -∞
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -93,6 +95,13 @@ def repetition(logits: Tensor, tokens: Tensor, penalty: float) -> Tensor:
     seen.scatter_(1, tokens.where(tokens >= 0, vocabulary), True)  # the last column is thrown away
     lowered = torch.where(logits < 0, logits * penalty, logits / penalty)
     return torch.where(seen[:, :vocabulary], lowered, logits)
+
+
+def without(logits: Tensor, ids: Sequence[int]) -> Tensor:
+    """The same logits, (…, V), or log-probabilities, with which none of these ids is written."""
+    lowered = logits.clone()
+    lowered[..., list(ids)] = float("-inf")
+    return lowered
 
 
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:

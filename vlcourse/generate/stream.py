@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from vlcourse.generate.options import GenerateError, Options
-from vlcourse.generate.sampling import checked, draw, repetition, top_k_filter, top_p_filter
+from vlcourse.generate.sampling import (
+    checked,
+    draw,
+    repetition,
+    top_k_filter,
+    top_p_filter,
+    without,
+)
 from vlcourse.generate.steps import Decoder, Ends, Steps, Tokenizer, eval_mode
 
 
@@ -19,6 +26,7 @@ def stream(
     *,
     mask: Tensor | None = None,
     max_new_tokens: int,
+    min_new_tokens: int = 0,
     temperature: float = 0.0,
     top_k: int = 0,
     top_p: float = 1.0,
@@ -50,6 +58,7 @@ def stream(
     options = Options(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
         repetition_penalty=repetition_penalty, end=end, stop=stop, pad=pad,
+        min_new_tokens=min_new_tokens,
     )  # fmt: skip
     steps, ends = _begun(model, tokens, options, mask, tokenizer, use_cache, conditions)
     return _tokens(model, steps, options, ends, generator)
@@ -143,6 +152,8 @@ def walk(
         logits = steps.logits.float()
         if penalty != 1:
             logits = repetition(logits, torch.cat([steps.prompt, written[:, :t]], dim=1), penalty)
+        if t < options.min_new_tokens:
+            logits = without(logits, options.ends)
         logits = checked(logits)
         if chance is None:
             token = logits.argmax(dim=-1)

@@ -55,11 +55,25 @@ class BLIPConfig:
         for task in self.tasks:
             if task not in TASKS:
                 raise ModelError(no_such("loss of BLIP's", task, TASKS))
+        role = {"itc": self.text.reads, "itm": self.text.reads, "lm": self.text.writes}
+        if absent := [task for task in self.tasks if not role[task]]:
+            raise ModelError(f"a text model that is a {self.text.roles} only has no {absent[0]}")
         check_width(self.image, self.text)
 
     def build(self) -> BLIP:
         """A freshly initialised model of this shape."""
         return BLIP(self)
+
+    @staticmethod
+    def preset(name: str) -> BLIPConfig:
+        """The shape of a published model, by its name in :data:`PRESETS`.
+
+        Raises:
+            ModelError: for an unknown name; the nearest one is named.
+        """
+        if name in PRESETS:
+            return PRESETS[name]
+        raise ModelError(no_such("published BLIP", name, PRESETS))
 
     def adopt(self, model: BLIP) -> BLIP:
         """A trained BLIP for this config's losses and image size; ModelError if it differs in more.
@@ -79,7 +93,7 @@ class BLIPConfig:
             if not isinstance(image, BLIPViT):
                 raise ModelError("a ResNet's BLIP cannot take images of another size")
             image = image.at_resolution(self.image.image_size)
-        other = BLIP(self).to(model.temperature.device).train(model.training)
+        other = BLIP(self).to(model.steps.device).train(model.training)
         fresh, found = other.state_dict(), model.state_dict()
         if at_size != old.image or old.queue != self.queue or model.twin is None:
             begins = ("twin.", "image_queue.", "text_queue.", "steps")
@@ -89,11 +103,23 @@ class BLIPConfig:
         return other
 
 
+# Section 4.1; the official code's create_vit for the heads.
+PRESETS: dict[str, BLIPConfig] = {
+    "ViT-B/16": BLIPConfig(),
+    "ViT-L/16": BLIPConfig(
+        image=BLIPViTConfig(width=1024, layers=24, heads=16), text=MEDConfig(image_width=1024)
+    ),
+}
+
+
 class BLIP(Trainable):
     """An image tower and a MED, with three losses that train them at once.
 
     ITC compares the two alone, ITM looks at them together, LM writes the text. The temperature τ is
     learned, starts at 0.07, and is kept within 0.001 and 0.5.
+
+    One whose text model only writes (``config.text.roles``, a published captioner) has no
+    projections, no ITM head and no τ; one that only reads cannot write.
 
     Attributes:
         twin: the momentum encoders; None where the config has no momentum, or no ITC.
@@ -105,13 +131,16 @@ class BLIP(Trainable):
         c = config
         self.config = c
         self.image, self.grid = tower(c.image, c.embed)
-        self.image_projection: nn.Module = nn.Identity()  # a ResNet's attention pooling projects
-        if isinstance(self.image, BLIPViT):
-            self.image_projection = nn.Linear(self.image.width, c.embed)
         self.text = MED(c.text)
-        self.text_projection = nn.Linear(c.text.width, c.embed)
-        self.itm_head = nn.Linear(c.text.width, 2)
-        self.temperature = nn.Parameter(torch.tensor([0.07]))
+        if c.text.reads:
+            self.image_projection: nn.Module = (
+                nn.Identity()
+            )  # a ResNet's attention pooling projects
+            if isinstance(self.image, BLIPViT):
+                self.image_projection = nn.Linear(self.image.width, c.embed)
+            self.text_projection = nn.Linear(c.text.width, c.embed)
+            self.itm_head = nn.Linear(c.text.width, 2)
+            self.temperature = nn.Parameter(torch.tensor([0.07]))
         self._train_only(c.tasks)
         self.twin: Momentum | None = None
         if c.momentum and "itc" in c.tasks:
@@ -130,18 +159,21 @@ class BLIP(Trainable):
     def _train_only(self, tasks: tuple[str, ...]) -> None:
         """Freeze what none of the losses reaches."""
         blocks: Any = list(self.text.blocks)
-        readers, writers = [b.reader for b in blocks], [b.writer for b in blocks]
-        alone = [m for r in readers for m in (r.attention, r.norm_attention, r.mlp, r.norm_mlp)]
-        used: dict[str, list[nn.Module]] = {
-            "itc": [self.image_projection, self.text_projection, self.text.reading, *alone],
-            "itm": [self.grid, self.itm_head, self.text.reading, *readers],
-            "lm": [self.grid, self.text.writing, self.text.head, *writers],
-        }
+        used: dict[str, list[nn.Module]] = {}
+        if self.config.text.reads:
+            readers = [b.reader for b in blocks]
+            alone = [m for r in readers for m in (r.attention, r.norm_attention, r.mlp, r.norm_mlp)]
+            used["itc"] = [self.image_projection, self.text_projection, self.text.reading, *alone]
+            used["itm"] = [self.grid, self.itm_head, self.text.reading, *readers]
+        if self.config.text.writes:
+            writers = [b.writer for b in blocks]
+            used["lm"] = [self.grid, self.text.writing, self.text.head, *writers]
         self.requires_grad_(False)
         self.image.requires_grad_(True)
         for module in (module for task in tasks for module in used[task]):
             module.requires_grad_(True)
-        self.temperature.requires_grad_("itc" in tasks)
+        if self.config.text.reads:
+            self.temperature.requires_grad_("itc" in tasks)
         if "itc" not in tasks and isinstance(self.image, ResNet):
             self.image.pool.requires_grad_(False)
 
@@ -160,11 +192,16 @@ class BLIP(Trainable):
     def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) normalised images → (B, embed) embeddings and (B, N, width) tokens."""
         feature, seen = self.image(pixels)
-        return self.image_projection(feature), self.grid(seen["tokens"])
+        return self._projected(feature), self.grid(seen["tokens"])
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) images → (B, embed) embeddings, not L2-normalised."""
-        return self.image_projection(self.image(pixels)[0])
+        return self._projected(self.image(pixels)[0])
+
+    def _projected(self, feature: Tensor) -> Tensor:
+        if not self.config.text.reads:
+            raise ModelError("this BLIP only writes: it has nothing to compare images with")
+        return self.image_projection(feature)
 
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) images → (B, N, width): what the text model looks at."""
@@ -214,9 +251,11 @@ class BLIP(Trainable):
         fine-tuning for retrieval.)
         """
         tasks, tokens, mask = self.config.tasks, batch["tokens"], batch["mask"]
-        feature, seen = self.look(batch["pixels"])
         found = {}
-        if "itc" in tasks or "itm" in tasks:
+        if tasks == ("lm",):
+            seen = self.image_tokens(batch["pixels"])
+        else:
+            feature, seen = self.look(batch["pixels"])
             text = self.encode_text(tokens, mask)
             anchors = self._anchors(batch, feature, text)
         if "itc" in tasks:
@@ -308,7 +347,8 @@ class BLIP(Trainable):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """The queue takes the step's features, the twins follow, τ goes back into its bounds."""
-        self.temperature.clamp_(0.001, 0.5)
+        if self.config.text.reads:
+            self.temperature.clamp_(0.001, 0.5)
         self.steps.fill_(step)
         if self.twin is not None:
             self.image_queue.write()

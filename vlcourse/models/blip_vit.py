@@ -15,9 +15,7 @@ from vlcourse.layers.block import MLP, Block
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.ranges import check
 from vlcourse.layers.states import block_states
-from vlcourse.models.base import HEADS, HIDDEN, LAYERS, WIDTH
-
-EPS = 1e-6  # timm's, in every LayerNorm
+from vlcourse.models.base import EPS, HEADS, HIDDEN, LAYERS, WIDTH
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,12 @@ class BLIPViTConfig:
     """Attention heads in each block."""
     mlp_ratio: float = 4.0
     """Hidden size of the MLP, in multiples of the width."""
+    norm_eps: float = 1e-6
+    """Added to the variance in LayerNorm: timm's. (BLIP's settings on the hub say 1e-5.)"""
 
     def __post_init__(self) -> None:
         check(self, image_size=(1, 16_384), patch_size=(1, 16_384), width=WIDTH, layers=LAYERS)
-        check(self, heads=HEADS, mlp_ratio=(0, 64), mlp_hidden=HIDDEN)
+        check(self, heads=HEADS, mlp_ratio=(0, 64), mlp_hidden=HIDDEN, norm_eps=EPS)
         head_channels(self.width, self.heads)
         grid_of(self.image_size, self.image_size, self.patch_size)
         check(self, patches=(1, 1_000_000))
@@ -76,10 +76,10 @@ class BLIPViT(nn.Module):
         self.class_token = nn.Parameter(torch.empty(c.width))
         self.positions = nn.Parameter(torch.empty(c.patches + 1, c.width))
         self.blocks = nn.ModuleList(
-            Block(c.width, Attention(c.width, c.heads), MLP(c.width, c.mlp_hidden), EPS)
+            Block(c.width, Attention(c.width, c.heads), MLP(c.width, c.mlp_hidden), c.norm_eps)
             for _ in range(c.layers)
         )
-        self.norm_final = nn.LayerNorm(c.width, eps=EPS)
+        self.norm_final = nn.LayerNorm(c.width, eps=c.norm_eps)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

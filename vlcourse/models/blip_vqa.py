@@ -25,7 +25,7 @@ from vlcourse.models.resnet import ResNet, ResNetConfig
 
 def _answering(text: MEDConfig) -> MEDConfig:
     """The MED's config whose writer shares nothing with its reader and looks at its states."""
-    return replace(text, sharing="none", source_width=text.width)
+    return replace(text, roles="both", sharing="none", source_width=text.width)
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,22 @@ class BLIPAnswererConfig:
         check_width(self.image, self.text)
         if self.text != _answering(self.text):
             raise ModelError(
-                "an answerer's text model has sharing none, and source_width equal to its width: "
-                f"set source_width to {self.text.width}"
+                "an answerer's text model has both roles, sharing none, and as source_width its "
+                f"width: set source_width to {self.text.width}"
             )
 
     def build(self) -> BLIPAnswerer:
         """A freshly initialised model of this shape."""
         return BLIPAnswerer(self)
 
-    def adopt(self, model: BLIPAnswerer) -> BLIPAnswerer:
-        """A trained answerer of this very shape; ModelError if it has another."""
+    def adopt(self, model: BLIPAnswerer | BLIP) -> BLIPAnswerer:
+        """A trained answerer of this very shape, or one that begins from a pretrained BLIP.
+
+        The BLIP may be of another image size; ModelError if they differ in more.
+        """
+        if isinstance(model, BLIP):
+            at_size = replace(model.config, image=self.image).adopt(model)
+            model = BLIPAnswerer.from_blip(at_size, self.smoothing)
         if replace(model.config, smoothing=self.smoothing) != self:
             raise ModelError("their models differ")
         return model
@@ -62,6 +68,8 @@ class BLIPAnswererConfig:
 
 class BLIPAnswerer(Trainable):
     """An image, a question → an answer, written freely or chosen from a list."""
+
+    begins_from = (BLIP,)
 
     def __init__(self, config: BLIPAnswererConfig) -> None:
         super().__init__()
@@ -79,13 +87,15 @@ class BLIPAnswerer(Trainable):
         Where the image's tokens have another width than the text's (ViT-L), the answer's cross-
         attention cannot look at a question with the old keys and values, and begins anew.
         """
+        if blip.config.text.roles != "both":
+            raise ModelError("an answerer begins from a BLIP that reads and writes, not from half")
         text = _answering(blip.config.text)
         model = BLIPAnswerer(BLIPAnswererConfig(blip.config.image, text, smoothing))
         own = model.state_dict()
         found = {n: t for n, t in blip.state_dict().items() if n in own and t.shape == own[n].shape}
         found |= {n: own[n] for n in own if n.startswith("image.pool.")}
         model.load_state_dict(own | found)
-        return model.to(blip.temperature.device)
+        return model.to(blip.steps.device)
 
     def read(self, pixels: Tensor, questions: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, 3, S, S) images, (B, Q) ids of questions → (B, Q, D): the questions' states."""

@@ -29,6 +29,7 @@ SHARING: dict[str, frozenset[str]] = {
     "all-but-ca": frozenset({"embedding", "attention", "mlp"}),
     "none": frozenset(),
 }
+ROLES = ("both", "reader", "writer")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class MEDConfig:
     """Added to the variance in LayerNorm."""
     sharing: Literal["all-but-sa", "all", "all-but-ca", "none"] = "all-but-sa"
     """What reader and writer share: all but self-attention (as BLIP), or but cross-attention, …"""
+    roles: Literal["both", "reader", "writer"] = "both"
+    """What there is of the two: a captioner only writes, what only matches only reads."""
+    tied: bool = True
+    """The head's matrix: the writer's token vectors, or one of its own."""
     cls: int = 101
     """[CLS], which begins a text."""
     sep: int = 102
@@ -75,6 +80,8 @@ class MEDConfig:
         head_channels(self.width, self.heads)
         if self.sharing not in SHARING:
             raise ModelError(no_such("kind of sharing", self.sharing, SHARING))
+        if self.roles not in ROLES:
+            raise ModelError(no_such("role", self.roles, ROLES))
         if self.writer_source != self.image_width and "cross" in SHARING[self.sharing]:
             raise ModelError(
                 f"one cross-attention cannot look at images of width {self.image_width} and at "
@@ -85,6 +92,16 @@ class MEDConfig:
     def mlp_hidden(self) -> int:
         """Hidden size of the MLP."""
         return round(self.width * self.mlp_ratio)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it can read: :meth:`MED.encode` and :meth:`MED.ground`."""
+        return self.roles != "writer"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it can write: :meth:`MED.decode`."""
+        return self.roles != "reader"
 
     @property
     def writer_source(self) -> int:
@@ -131,14 +148,16 @@ class MED(nn.Module):
         shared = SHARING[c.sharing]
         sources = None if unimodal else (c.image_width, c.writer_source)
         words = (c.vocab_size, c.context, c.width, c.norm_eps)
-        self.reading = Embedding(*words)
+        if c.reads:
+            self.reading = Embedding(*words)
         self.blocks = nn.ModuleList(
-            MEDBlock(c.width, c.heads, c.mlp_hidden, c.norm_eps, sources, shared)
+            MEDBlock(c.width, c.heads, c.mlp_hidden, c.norm_eps, sources, shared, c.roles)
             for _ in range(c.layers)
         )
-        if not unimodal:
-            self.writing = self.reading if "embedding" in shared else Embedding(*words)
-            self.head = LMHead(self.writing.token, c.norm_eps)
+        if c.writes and not unimodal:
+            one = c.reads and "embedding" in shared
+            self.writing = self.reading if one else Embedding(*words)
+            self.head = LMHead(self.writing.token, c.norm_eps, c.tied)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -157,6 +176,7 @@ class MED(nn.Module):
 
         With ``only_first`` the last block computes this one only: (B, 1, D).
         """
+        self._need("reader", "reads nothing")
         x, seen = self.reading(tokens), readable(mask)
         for i, block in enumerate(self.blocks, start=1):
             x = block(x, seen, only_first=only_first and i == len(self.blocks))
@@ -188,6 +208,7 @@ class MED(nn.Module):
         Returns:
             (B, L, D), or (B, 1, D).
         """
+        self._need("reader", "reads nothing")
         x = self.reading(tokens if cls_for_enc else switch_first(tokens, self.config.enc))
         seen, context_mask = readable(mask), _of_rows(readable(image_mask), rows)
         for i, block in enumerate(self.blocks, start=1):
@@ -221,6 +242,7 @@ class MED(nn.Module):
         Returns:
             (B, L, D) final states, before :meth:`lm_logits`.
         """
+        self._need("writer", "writes nothing")
         batch, length = tokens.shape
         past = cache.length if cache else 0
         seen = cache.add_mask(mask, batch, length) if cache else mask
@@ -257,6 +279,10 @@ class MED(nn.Module):
         found = attention_weights(self, run)
         return torch.stack([each for name, each in found.items() if name.endswith(".cross")])
 
+    def _need(self, role: str, lacks: str) -> None:
+        if self.config.roles not in ("both", role):
+            raise ModelError(f"this MED has no {role}, it {lacks}: take one whose roles are both")
+
     def new_cache(self, batch: int, length: int) -> KVCache:
         """An empty cache for ``batch`` rows of up to ``length`` positions."""
         c = self.config
@@ -282,6 +308,7 @@ class MED(nn.Module):
         Raises:
             ModelError: when the text may become longer than the context.
         """
+        self._need("writer", "writes nothing")
         c, batch = self.config, len(image_tokens)
         if tokens is None:
             tokens = torch.full((batch, 1), c.dec, device=image_tokens.device)

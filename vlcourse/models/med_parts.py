@@ -140,6 +140,7 @@ class MEDBlock(nn.Module):
         width, heads, hidden, eps, shared: as for :class:`Role`.
         sources: sizes of what the reader and the writer look at; None builds a reader alone, which
             looks at nothing.
+        roles: which of the two there are: "both", "reader" or "writer".
     """
 
     def __init__(
@@ -150,12 +151,15 @@ class MEDBlock(nn.Module):
         eps: float,
         sources: tuple[int, int] | None,
         shared: frozenset[str],
+        roles: str = "both",
     ) -> None:
         super().__init__()
         shape = (width, heads, hidden, eps)
-        self.reader = Role(*shape, sources[0] if sources else 0)
-        if sources:
-            self.writer = Role(*shape, sources[1], self.reader, shared)
+        if roles != "writer":
+            self.reader = Role(*shape, sources[0] if sources else 0)
+        if sources and roles != "reader":
+            twin = self.reader if roles == "both" else None
+            self.writer = Role(*shape, sources[1], twin, shared)
 
     def forward(
         self,
@@ -190,15 +194,22 @@ class MEDBlock(nn.Module):
 
 
 class LMHead(nn.Module):
-    """BERT's: dense, GELU, LayerNorm, then the product with each token's vector, and a bias."""
+    """BERT's: dense, GELU, LayerNorm, then the product with each token's vector, and a bias.
 
-    def __init__(self, token: nn.Embedding, eps: float) -> None:
+    Args:
+        token: the vectors.
+        eps: of the norm.
+        tied: whether it multiplies with these vectors, or with others of the same shape.
+    """
+
+    def __init__(self, token: nn.Embedding, eps: float, tied: bool = True) -> None:
         super().__init__()
         vocab_size, width = token.weight.shape
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps)
         self.out = nn.Linear(width, vocab_size)
-        self.out.weight = token.weight
+        if tied:
+            self.out.weight = token.weight
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(…, D) → (…, V) logits."""

@@ -99,7 +99,8 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
             f"{recipe.name}, parts={part.module}:{source}: {no_such('recipe', source, recipes)}"
         )
     try:
-        if type(theirs) is type(piece):
+        kin = () if part.module else piece.begins_from
+        if type(theirs) is type(piece) or isinstance(theirs, kin):
             return piece.config.adopt(theirs)
         return _copied(piece, theirs, part.module)
     except (ValueError, CheckpointError) as error:

@@ -6,10 +6,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
+from vlcourse.models.blip import BLIPConfig
+from vlcourse.models.blip_vqa import BLIPAnswererConfig
 from vlcourse.models.clip import CLIPConfig
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
-from vlcourse.weights import clip, llama, t5
+from vlcourse.weights import blip, clip, llama, t5
 from vlcourse.weights.rename import Rule
 
 
@@ -17,7 +21,7 @@ from vlcourse.weights.rename import Rule
 class Family:
     """How transformers stores the models of one type."""
 
-    config: type
+    config: type | tuple[type, ...]
     config_from_hf: Callable[[Mapping[str, Any], str], Any]
     config_to_hf: Callable[[Any], dict[str, Any]]
     table: Callable[[Any], list[Rule]]
@@ -25,12 +29,25 @@ class Family:
     """Names that hold no weights and may be there."""
     blocks: Callable[[Any], int]
     """How many blocks a model has, each with a tensor at least."""
-    copies: Callable[[Any], Sequence[str]] = lambda config: ()
-    """Names that are one tensor: the table knows the first, any of them may be left out."""
+    copies: Callable[[Any], Sequence[Sequence[str]]] = lambda config: ()
+    """Groups of names that are one tensor: the table knows the first of a group, any may be left
+    out."""
+    lacks: Callable[[Any], Mapping[str, Tensor]] = lambda config: {}
+    """What the table names and the layout has no place for, with what stands in for it."""
 
 
 # By the model_type of their config.json.
 FAMILIES = {
+    "blip": Family(
+        (BLIPConfig, BLIPAnswererConfig),
+        blip.config_from_hf,
+        blip.config_to_hf,
+        blip.hf_table,
+        blip.hf_buffers,
+        blip.blocks,
+        blip.hf_copies,
+        blip.hf_lacks,
+    ),
     "clip": Family(
         CLIPConfig,
         clip.config_from_hf,
@@ -46,7 +63,7 @@ FAMILIES = {
         llama.hf_table,
         llama.hf_buffers,
         lambda config: config.layers,
-        llama.hf_copies,
+        lambda config: [llama.hf_copies(config)],
     ),
     "t5": Family(
         Seq2SeqConfig,
@@ -55,6 +72,6 @@ FAMILIES = {
         t5.hf_table,
         t5.hf_buffers,
         lambda config: config.encoder_layers + config.decoder_layers,
-        t5.hf_copies,
+        lambda config: [t5.hf_copies(config)],
     ),
 }

@@ -8,35 +8,41 @@ Files are read tensor by tensor, so that a model is in memory once while it is l
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from vlcourse.models.blip import BLIP
+from vlcourse.models.blip_vqa import BLIPAnswerer
 from vlcourse.models.clip import CLIP, CLIPConfig
 from vlcourse.models.llama import LLaMA
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.seq2seq import Seq2Seq
-from vlcourse.weights import clip, files, llama, open_clip
+from vlcourse.weights import blip, clip, files, llama, open_clip
+from vlcourse.weights.build import check_depth, filled
 from vlcourse.weights.families import FAMILIES
 from vlcourse.weights.mappings import Merged, unwrapped
 from vlcourse.weights.rename import Rule as Rule
 from vlcourse.weights.rename import WeightsError as WeightsError
 from vlcourse.weights.rename import WeightsWarning as WeightsWarning
-from vlcourse.weights.rename import fill, once, to_theirs
+from vlcourse.weights.rename import once, to_theirs
 from vlcourse.weights.settings import Settings
 from vlcourse.weights.state import weights_of
 
-Model: TypeAlias = CLIP | LLaMA | Seq2Seq
+Model: TypeAlias = BLIP | BLIPAnswerer | CLIP | LLaMA | Seq2Seq
 
 
 def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
     """Our model with the weights of a transformers model; our config is made from theirs.
 
     Which model follows from the type that theirs says it has: clip → CLIP, llama → LLaMA, t5 →
-    Seq2Seq. A head that is the embeddings' matrix is shared here, too.
+    Seq2Seq, blip → a BLIP that only reads (``BlipForImageTextRetrieval``) or only writes
+    (``BlipForConditionalGeneration``), or a BLIPAnswerer (``BlipForQuestionAnswering``). A head
+    that is the embeddings' matrix is shared here, too. What the layout has no place for is warned
+    of: BLIP's temperature.
 
     Args:
         source: a transformers model (``CLIPModel``, ``LlamaForCausalLM``,
@@ -57,6 +63,7 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
     if isinstance(source, nn.Module):
         config, theirs = getattr(source, "config", None), source.state_dict()
         settings, name = config.to_dict() if config else {}, type(source).__name__
+        settings |= {"architectures": [name]}
     else:
         folder, name = files.model_folder(source), str(source)
         settings, theirs = files.read_config(folder), files.read_sharded(folder)
@@ -66,9 +73,19 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
         raise WeightsError(f"{name} is of the type {kind!r}; from_hf reads these types: {known}")
     family = FAMILIES[kind]
     ours = family.config_from_hf(settings, name)
-    theirs = once(theirs, family.copies(ours), name)
-    _check_depth(family.blocks(ours), theirs, name)
-    return _filled(ours, theirs, family.table(ours), family.buffers(ours), name, dtype)
+    for copies in family.copies(ours):
+        theirs = once(theirs, copies, name)
+    lacks = family.lacks(ours)
+    if "temp" in lacks:
+        warnings.warn(
+            f"{name} has no place for the temperature: it is {float(lacks['temp']):.2f}, as at the "
+            "beginning of a training",
+            WeightsWarning,
+            stacklevel=2,
+        )
+    check_depth(family.blocks(ours), theirs, name)
+    theirs = {**lacks, **theirs} if lacks else theirs
+    return filled(ours, theirs, family.table(ours), family.buffers(ours), name, dtype)
 
 
 def from_openai(
@@ -134,9 +151,9 @@ def from_openai(
             )
     heads = (image_heads or config.image.heads, text_heads or config.text.heads)
     config = open_clip.with_heads(config, *heads, activation or config.text.activation)
-    _check_depth(clip.blocks(config), theirs, name)
+    check_depth(clip.blocks(config), theirs, name)
     table = clip.openai_table(config, prefix)
-    model = _filled(config, theirs, table, clip.OPENAI_SCALARS, name, torch.float32)
+    model = filled(config, theirs, table, clip.OPENAI_SCALARS, name, torch.float32)
     if unsaid:  # said last: whoever lacks a tensor, too, hears of that first
         raise WeightsError(
             f"{name} has not the sizes of OpenAI's models, and weights do not tell "
@@ -204,9 +221,9 @@ def from_official(
         config = llama.config_from_official(params, theirs, context)
     except KeyError as error:
         raise WeightsError(f"{name} is no LLaMA in its own layout: no {error.args[0]}") from None
-    _check_depth(config.layers, theirs, name)
+    check_depth(config.layers, theirs, name)
     drop = llama.official_buffers(config)
-    return _filled(config, theirs, llama.official_table(), drop, name, dtype)
+    return filled(config, theirs, llama.official_table(), drop, name, dtype)
 
 
 def to_official(model: LLaMA) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -218,10 +235,17 @@ def to_official(model: LLaMA) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return weights, llama.config_to_official(model.config)
 
 
-def to_transformers(model: Model) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def to_transformers(
+    model: Model, architecture: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The model's weights and the content of its config.json as transformers takes them.
 
     Tensors that need no change share their memory with the model.
+
+    Args:
+        model: the model.
+        architecture: for a BLIP that reads and writes, which transformers has as two models: the
+            one that is wanted, ``"BlipForConditionalGeneration"`` say.
 
     Raises:
         WeightsError: for a model that transformers does not have, such as CLIP with a ResNet.
@@ -230,11 +254,20 @@ def to_transformers(model: Model) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not found:
         raise WeightsError(f"transformers has no {type(model).__name__}")
     (family,) = found
-    config = family.config_to_hf(model.config)
-    return to_theirs(weights_of(model), family.table(model.config)), config
+    ours, weights = model.config, weights_of(model)
+    if isinstance(model, BLIP):
+        ours, weights = blip.one_role(model, architecture)
+    config = family.config_to_hf(ours)
+    theirs, lacks = to_theirs(weights, family.table(ours)), family.lacks(ours)
+    return {name: tensor for name, tensor in theirs.items() if name not in lacks}, config
 
 
-def save_hf(model: Model, folder: str | Path, shard_bytes: int = 5_000_000_000) -> None:
+def save_hf(
+    model: Model,
+    folder: str | Path,
+    shard_bytes: int = 5_000_000_000,
+    architecture: str | None = None,
+) -> None:
     """Write a folder that transformers' ``from_pretrained`` and :func:`from_hf` read.
 
     It holds config.json and model.safetensors, or shards and their index, and it appears complete
@@ -244,39 +277,12 @@ def save_hf(model: Model, folder: str | Path, shard_bytes: int = 5_000_000_000) 
         model: the model; its tensors are stored in the type they have.
         folder: a new or an empty one.
         shard_bytes: most bytes of a file (a larger tensor has a file of its own).
+        architecture: as in :func:`to_transformers`.
 
     Raises:
         WeightsError: when the folder holds something already, or as in :func:`to_transformers`.
     """
-    weights, config = to_transformers(model)
+    weights, config = to_transformers(model, architecture)
     kind = str(next(model.parameters()).dtype).removeprefix("torch.")
     config |= {"dtype": kind, "torch_dtype": kind}  # the name since transformers 5, and before
     files.write_sharded(Path(folder).expanduser(), weights, config, shard_bytes)
-
-
-def _check_depth(blocks: int, theirs: Mapping[str, Tensor], name: str) -> None:
-    """Refuse settings of more blocks than there are tensors, before building them takes minutes."""
-    if blocks > len(theirs):
-        raise WeightsError(
-            f"the settings of {name} say {blocks:,} blocks, but it has only {len(theirs):,} tensors"
-        )
-
-
-def _filled(
-    config: Any,
-    theirs: Mapping[str, Tensor],
-    table: list[Rule],
-    drop: Collection[str],
-    name: str,
-    dtype: torch.dtype,
-) -> Any:
-    """The model of this config with their weights."""
-    try:
-        with torch.device("meta"):
-            model = config.build()
-    except (ValueError, RuntimeError) as error:  # RuntimeError: more numbers than can be counted
-        raise WeightsError(
-            f"the weights of {name} have a shape that cannot be built: {files.first_line(error)}"
-        ) from None
-    fill(model, theirs, table, drop, f"the weights of {name}", dtype)
-    return model.eval()

@@ -45,12 +45,15 @@ class Rule:
     """Our name; for "rows" with the parts in braces, as in ``*.attention.{q,k,v}.weight``."""
     theirs: str
     """Their name."""
-    op: Literal["same", "transpose", "rows", "halves", "scalar"] = "same"
+    op: Literal["same", "transpose", "rows", "halves", "scalar", "lead"] = "same"
     """same; transpose: theirs is ours turned; scalar: theirs is (), whatever ours is; rows: theirs
     is our parts one under the other; halves: the rows of each head in another order, because we
-    rotate the channels (2j, 2j + 1) by their position and they rotate (j, j + half a head)."""
+    rotate the channels (2j, 2j + 1) by their position and they rotate (j, j + half a head); lead:
+    theirs has axes of size 1 in front."""
     head: int = 0
     """For "halves": rows of one head."""
+    axes: int = 0
+    """For "lead": how many axes."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Entry:
             whole = whole.T
         elif self.rule.op == "scalar":
             whole = whole.reshape(())
+        elif self.rule.op == "lead":
+            whole = whole.reshape((1,) * self.rule.axes + whole.shape)
         elif self.rule.op == "halves":  # (heads · pairs · 2, …) → (heads · 2 · pairs, …)
             pairs = self.rule.head // 2
             whole = whole.unflatten(0, (-1, pairs, 2)).transpose(1, 2).flatten(0, 2)
@@ -81,6 +86,8 @@ class Entry:
             return whole.split(list(rows))
         if self.rule.op == "transpose":
             return [whole.T]
+        if self.rule.op == "lead":
+            return [whole.reshape(whole.shape[self.rule.axes :])]
         if self.rule.op == "halves":  # (heads · 2 · pairs, …) → (heads · pairs · 2, …)
             pairs = self.rule.head // 2
             return [whole.unflatten(0, (-1, 2, pairs)).transpose(1, 2).flatten(0, 2)]
@@ -90,6 +97,8 @@ class Entry:
         """The shape of their tensor, from those of ours."""
         if self.rule.op == "rows":
             return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        if self.rule.op == "lead":
+            return (1,) * self.rule.axes + shapes[0]
         return shapes[0][::-1] if self.rule.op == "transpose" else shapes[0]
 
 

@@ -63,6 +63,8 @@ PURPOSES: dict[str, int] = {
     "twins": 101,
     "first twin": 102,
     "second twin": 103,
+    # pictures
+    "asked about a picture": 104,
     # texts of the web
     "web: scene": 131,
     "web: kind": 132,
