@@ -172,6 +172,17 @@ def build_parser() -> Parser:
     sub.add_argument("--memory", type=int, default=2048, help="MB for one (default: 2048)")
     sub.set_defaults(run=grade, takes_words=True)
 
+    sub = commands.add_parser("caption", help="write captions for pictures")
+    sub.usage = "vlcourse caption IMAGE|FOLDER ... [--model NAME] [--beams N | --sample]"
+    sub.add_argument("--model", default="blip-toy", help=f"{MODEL} (default: blip-toy)")
+    how = sub.add_mutually_exclusive_group()
+    how.add_argument("--beams", type=int, default=3, help="of beam search (default: 3)")
+    how.add_argument("--sample", action="store_true", help="draw from the nucleus (top-p 0.9)")
+    sub.add_argument("--seed", type=int, default=0, help="of --sample (default: 0)")
+    sub.add_argument("--max-tokens", type=int, default=40, help="longest caption (default: 40)")
+    sub.add_argument("--prompt", default="", help="how each caption begins, unseen")
+    sub.set_defaults(run=caption, takes_words=True)
+
     sub = commands.add_parser("retrieve", help="find the pictures that fit a text best")
     sub.usage = 'vlcourse retrieve "TEXT" FOLDER ... [--model NAME] [--top N]'
     sub.add_argument("--model", default="clip-toy", help=f"{MODEL} (default: clip-toy)")
@@ -343,14 +354,26 @@ def build(args: argparse.Namespace) -> int:
     return int(bool(problems))
 
 
+def caption(args: argparse.Namespace) -> None:
+    if not args.words:
+        raise UsageError("which picture? vlcourse caption IMAGE ... --model NAME")
+    from vlcourse.commands import caption as writer
+    from vlcourse.evals.captions import Writing
+
+    top_p = 0.9 if args.sample else 0.0
+    writing = Writing(args.prompt, args.max_tokens, args.beams, top_p, args.seed)
+    for path, text in writer.caption(args.words, args.model, writing):
+        print(f"{path}: {text}", flush=True)
+
+
 def retrieve(args: argparse.Namespace) -> None:
     if len(args.words) < 2:
         raise UsageError('name a text and a folder: vlcourse retrieve "a red circle" FOLDER')
     from vlcourse.commands import retrieve as searcher
 
     text, *places = args.words
-    for path, score in searcher.retrieve(text, places, args.model, args.top):
-        print(f"{score:8.3f}  {path}")
+    for found in searcher.retrieve(text, places, args.model, args.top):
+        print(f"{found.score:8.3f}  {found.path}")
 
 
 def capfilt(args: argparse.Namespace) -> None:
