@@ -28,6 +28,11 @@ BUILD = """Build notebooks/ and solutions/ from lectures/. A lecture is executed
 has changed, or a module that it imports itself, its folder in vlcourse/teach/, or a stored result
 or card that it names; not for a change of what those import in their turn."""
 
+CAPFILT = """CapFilt (BLIP, section 3.3). IN is a folder, a parquet or tar file, a glob or a hub id
+of pictures with texts, or the OUT of an earlier job. For each picture the captioner writes a text,
+and the filter judges both. Stopped or killed, the same command goes on. At the end OUT/kept is the
+new data set (data.source=OUT/kept), and OUT/report.html says what was kept."""
+
 GRADE = """Judge the exercises of students' notebooks, each in a process of its own: right, wrong,
 not attempted or missing. Only an answer and what it uses is run; what a notebook prints counts for
 nothing. On Linux an answer has no network, limited memory and can write in a folder of its own
@@ -183,6 +188,23 @@ def build_parser() -> Parser:
     sub.add_argument("--model", default="clip-toy", help=f"{MODEL} (default: clip-toy)")
     sub.add_argument("--top", type=int, default=5, help="how many pictures (default: 5)")
     sub.set_defaults(run=retrieve, takes_words=True)
+
+    sub = commands.add_parser("capfilt", help="write better captions, and drop wrong ones")
+    sub.usage = "vlcourse capfilt IN OUT --captioner MODEL --filter MODEL [option ...]"
+    sub.description = CAPFILT
+    sub.add_argument("--captioner", required=True, help=f"a BLIP that writes: {MODEL}")
+    sub.add_argument("--filter", required=True, help="a BLIP that matches, named likewise")
+    sub.add_argument("--threshold", type=float, default=0.5, help="kept above it (default: 0.5)")
+    sub.add_argument("--beam", type=int, default=0, metavar="N", help="beams instead of nucleus")
+    sub.add_argument("--prompt", default="", help='how captions begin, "a picture of" say')
+    sub.add_argument("--processes", type=int, default=1, metavar="N", help="(default: 1)")
+    sub.add_argument("--batch-size", type=int, default=16, metavar="N", help="(default: 16)")
+    sub.add_argument("--limit", type=int, metavar="N", help="the first N rows only")
+    sub.add_argument("--split", help="of IN, where it has several")
+    sub.add_argument("--image", metavar="COLUMN", help="of the pictures, if its name does not tell")
+    sub.add_argument("--caption", metavar="COLUMN", help="of the texts, likewise")
+    sub.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    sub.set_defaults(run=capfilt, takes_words=True)
 
     sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
     sub.set_defaults(run=doctor)
@@ -352,6 +374,24 @@ def retrieve(args: argparse.Namespace) -> None:
     text, *places = args.words
     for found in searcher.retrieve(text, places, args.model, args.top):
         print(f"{found.score:8.3f}  {found.path}")
+
+
+def capfilt(args: argparse.Namespace) -> None:
+    if len(args.words) != 2:
+        raise UsageError("name what is read and a folder to write: vlcourse capfilt IN OUT …")
+    from vlcourse.commands import capfilt as cleaner
+
+    source, out = args.words
+    names = ("threshold", "seed", "limit", "split", "image", "caption")
+    made = cleaner.clean(
+        source, Path(out), args.captioner, args.filter,
+        {name: getattr(args, name) for name in names},
+        args.beam, args.prompt, args.processes, args.batch_size,
+    )  # fmt: skip
+    for origin, count in (made or {"texts": {}})["texts"].items():
+        total = count["kept"] + count["dropped"]
+        print(f"{origin:<12} {count['kept']:,} of {total:,} kept")
+    print(f"{Path(out) / 'report.html'}" if made else "other processes still have parts to do")
 
 
 def doctor(args: argparse.Namespace) -> int:
