@@ -46,7 +46,7 @@ def test_the_command_writes_a_data_set_that_a_recipe_trains_on(
     assert "10 of 10 rows" in said.err and "rows/s" in said.err and "left" in said.err
     kept: Any = open_source(out / "kept")
     assert len(kept) == sum(count["kept"] for count in made["texts"].values()) >= 10
-    train = ["clip-live", f"data.source={out / 'kept'}", "train.steps=1", "train.batch_size=4"]
+    train = ["clip-capstone", f"data.source={out / 'kept'}", "train.steps=1", "train.batch_size=4"]
     assert cli.main(["train", *train, "--out", str(tmp_path / "run")]) == 0
     assert cli.main(words) == 0  # again: there is nothing left to do
     assert cli.main([*words, "--beam", "2"]) == 2  # another job
