@@ -374,6 +374,8 @@ print("scenes of test that occur in training:", len(looks["train"] & looks["test
 # %% [markdown]
 # For 5,000 scenes of each, we counted. For all others it holds by construction: a hash of a scene's content decides
 # which split it belongs to, so no scene *can* belong to two.
+#
+# Later lectures end their exercises with a capstone, a model of your own. This one trains no model, so it has none: the first is in lecture 01.
 
 # %%
 shifts = [("test", None), *(("shifted", shift) for shift in world.SHIFTS)]

@@ -59,7 +59,7 @@ MODELS = {
         model.image.layers=1,1,1,1e9 model.image.layers=0,-1,1,1 model.text.activation=sine
         data.augment=x data.templates=%s data.templates={{}} data.templates= data.source=
         data.source=none-such
-        parts=image:none-such parts=no:clip-toy parts=image:clip-live parts=a:b:c:d
+        parts=image:none-such parts=no:clip-toy parts=image:clip-toy-vit parts=a:b:c:d
         train.batch_size=1""",
     "clip-toy-vit": """model.image.patch_size=0 model.image.patch_size=5 model.image.patch_size=64
         model.image.layers=0 model.image.layers=1e9 model.image.heads=0 model.image.heads=5

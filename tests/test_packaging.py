@@ -198,6 +198,14 @@ def test_import_brings_in_nothing_heavy(module: str) -> None:
     assert said.stdout.strip() == "[]"
 
 
+def test_the_set_up_cell_does_not_wait_for_torchvision() -> None:
+    """Importing it takes as long as torch; only pictures that are resized need it."""
+    modules = "vlcourse.teach.exercise, vlcourse.teach.capstone, vlcourse.zoo"
+    code = f"import sys, {modules}; print('torchvision' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
+
+
 def without_network(tmp_path: Path) -> tuple[list[str], dict[str, str]]:
     """A command prefix and an environment in which nothing reaches another machine."""
     for prefix in (["unshare", "-n"], ["unshare", "-rn"]):

@@ -53,7 +53,7 @@ def test_recipes_ask_for_their_order() -> None:
         order = RECIPES[name].build_data("train").order
         assert order == Order(shuffled=False, window=8, size=size)
         assert RECIPES[name].build_data("test").order.shuffled
-    assert RECIPES["llm-live"].build_data("train").order == Order(window=8)
+    assert RECIPES["llm-capstone"].build_data("train").order == Order(window=8)
     assert not isinstance(RECIPES["clip-toy"].build_data("train"), Ordered)
 
 

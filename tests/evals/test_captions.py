@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from blip_fakes import Words, tiny_blip
+from blip_fakes import tiny_blip
 
 from vlcourse.data.collate.pictures import normalise
 from vlcourse.data.world import Object, Scene
@@ -12,6 +12,7 @@ from vlcourse.evals import captions
 from vlcourse.evals.captions import Writing
 from vlcourse.generate import generate
 from vlcourse.layers.errors import ModelError
+from vlcourse.tokenizers import med
 
 SCENE = Scene(
     (
@@ -54,7 +55,7 @@ def test_true_captions_are_judged_true_and_foils_false() -> None:
 
 def test_writing_is_generate_with_a_prompt() -> None:
     """Beam search and a prompt, batches of any size; the prompt is not returned."""
-    model, words = tiny_blip(), Words()
+    model, words = tiny_blip(), med.toy()
     scenes = captions.caption_set(5)
     images = torch.stack([scene.render(48) for scene in scenes])  # resized on the way
     writing = Writing(prompt="a picture of", max_tokens=6)
@@ -73,7 +74,7 @@ def test_writing_is_generate_with_a_prompt() -> None:
 
 
 def test_drawing_depends_on_the_seed_alone() -> None:
-    model, words = tiny_blip(), Words()
+    model, words = tiny_blip(), med.toy()
     images = torch.stack([scene.render(32) for scene in captions.caption_set(3)])
     drawn = [
         captions.write(model, words, images, Writing(max_tokens=5, top_p=0.9, seed=seed))
@@ -83,7 +84,7 @@ def test_drawing_depends_on_the_seed_alone() -> None:
 
 
 def test_details_and_means_of_a_tiny_blip() -> None:
-    model, words, scenes = tiny_blip(), Words(), captions.caption_set(4)
+    model, words, scenes = tiny_blip(), med.toy(), captions.caption_set(4)
     writing = Writing(max_tokens=4, beams=1)
     details = captions.caption_details(model, words, scenes, writing)
     found = captions.captions(model, words, scenes, writing)

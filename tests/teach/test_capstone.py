@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 import torch
 
 from vlcourse import zoo
+from vlcourse.recipes import RECIPES, Recipe
 from vlcourse.teach import capstone, yours
+from vlcourse.teach.checking import Right
 from vlcourse.teach.clip.exercises import capstone as clip
 from vlcourse.teach.exercise import find
 from vlcourse.teach.llama.exercises import capstone as llama
@@ -18,7 +22,7 @@ BOTH = [("clip-capstone", "clip.model"), ("llm-capstone", "llama.model")]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is written to the user's own cache."""
     monkeypatch.setenv("VLCOURSE_CACHE", str(tmp_path))
     monkeypatch.setattr(yours, "passed", {})
@@ -98,6 +102,43 @@ def test_blank_capstones_use_the_students_answers(monkeypatch: pytest.MonkeyPatc
             monkeypatch.setattr(yours, "passed", {used: refuse})
             with pytest.raises(AssertionError, match="the student's function"):
                 capstone.train(entry.recipe, ways, steps=1)
+
+
+@cache
+def short(name: str) -> tuple[Recipe, list[dict[str, float]]]:
+    """Three steps of four samples, and the library's log of them."""
+    recipe = RECIPES[name]
+    recipe = replace(recipe, train=replace(recipe.train, steps=3, batch_size=4))
+    return recipe, capstone._fit(recipe, capstone.CAPSTONES[name].library).history
+
+
+@pytest.mark.parametrize(
+    ("name", "id", "right"),
+    [
+        pytest.param(each.recipe, id, right, id=f"{id}: {right.name}")
+        for each in capstone.CAPSTONES.values()
+        for id in (*each.uses, each.exercise)
+        for right in find(id).right
+    ],
+)
+def test_every_right_answer_trains_in_the_capstone_as_the_librarys(
+    name: str, id: str, right: Right, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = capstone.CAPSTONES[name]
+    recipe, library = short(name)
+    calls = []
+
+    def counted(*args: Any) -> Any:
+        calls.append(id)
+        return right.function(*args)
+
+    monkeypatch.setattr(yours, "passed", {id: counted})
+    forward = partial(each.losses, yours.pick(each.exercise, find(each.exercise).reference))
+    mine = capstone._fit(recipe, forward).history
+    assert len(calls) >= len(mine) == len(library) == 3
+    for key in ("loss", "grad_norm"):
+        assert [row[key] for row in mine] == pytest.approx([row[key] for row in library], rel=1e-4)
+    assert library[0]["loss"] != library[-1]["loss"]
 
 
 def test_an_unknown_capstone_names_the_nearest() -> None:

@@ -17,17 +17,17 @@ from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.data.world import Caption, HasObject, Scene, World
 from vlcourse.data.world.read import read
 from vlcourse.evals import ngrams
-from vlcourse.evals.rerank import Words
 from vlcourse.generate import Options, search
 from vlcourse.models.blip import BLIP
+from vlcourse.tokenizers.med import MEDTokenizer
 
 
 @dataclass(frozen=True)
 class Writing:
     """How captions are written; as BLIP's are by default (section 5.2: beam search, 3 beams)."""
 
-    prompt: str = ""
-    """What each caption begins with; it is no part of what is returned."""
+    prompt: str | None = None
+    """What each caption begins with; it is no part of what is returned. None: nothing."""
     max_tokens: int = 40
     """Longest caption, in tokens, its end included."""
     beams: int = 3
@@ -41,14 +41,15 @@ class Writing:
     def options(self, end: int) -> Options:
         """The same for :func:`vlcourse.generate.search`."""
         if self.top_p:
-            drawn = {"temperature": 1.0, "top_p": self.top_p, "repetition_penalty": 1.1}
-            return Options(self.max_tokens, end=end, **drawn)
+            return Options(
+                self.max_tokens, temperature=1.0, top_p=self.top_p, repetition_penalty=1.1, end=end
+            )
         return Options(self.max_tokens, beams=self.beams, end=end)
 
 
 def write(
     model: BLIP,
-    words: Words,
+    tokenizer: MEDTokenizer,
     images: Tensor,
     writing: Writing | None = None,
     batch_size: int = 64,
@@ -57,7 +58,7 @@ def write(
 
     Args:
         model: it writes in eval mode.
-        words: its tokenizer.
+        tokenizer: its own.
         images: (N, 3, H, W) uint8.
         writing: how.
         batch_size: pictures at a time.
@@ -67,14 +68,15 @@ def write(
     """
     writing = writing or Writing()
     device, size = next(model.parameters()).device, model.config.image.image_size
-    ids = words([writing.prompt], model.config.text.context)[0][:, :-1].to(device)  # no [SEP]
+    ids, _ = tokenizer([writing.prompt or ""], model.config.text.context)
+    ids = ids[:, :-1].to(device)  # (1, P), without [SEP]
     options, found = writing.options(model.config.text.sep), []
     generator = torch.Generator(device).manual_seed(writing.seed)
     for chunk in images.split(batch_size):
         pixels = normalise(resize(chunk, size).to(device))
         prompt = ids.expand(len(chunk), -1)
         written = search(
-            model, prompt, options, tokenizer=words, generator=generator, pixels=pixels
+            model, prompt, options, tokenizer=tokenizer, generator=generator, pixels=pixels
         )
         assert written.texts is not None
         found += [texts[0].strip() for texts in written.texts]
@@ -116,25 +118,28 @@ def caption_set(
 
 
 def caption_details(
-    model: BLIP, words: Words, scenes: Sequence[Scene], writing: Writing | None = None
+    model: BLIP, tokenizer: MEDTokenizer, scenes: Sequence[Scene], writing: Writing | None = None
 ) -> dict[str, Tensor]:
     """What :func:`judge` says of the captions that a model writes."""
-    return judge(written_for(model, words, scenes, writing), scenes)
+    return judge(written_for(model, tokenizer, scenes, writing), scenes)
 
 
 def written_for(
-    model: BLIP, words: Words, scenes: Sequence[Scene], writing: Writing | None = None
+    model: BLIP, tokenizer: MEDTokenizer, scenes: Sequence[Scene], writing: Writing | None = None
 ) -> list[str]:
     """A caption for each scene, drawn at the model's size."""
     size = model.config.image.image_size
-    return write(model, words, torch.from_numpy(world.render_batch(scenes, size)), writing)
+    return write(model, tokenizer, torch.from_numpy(world.render_batch(scenes, size)), writing)
 
 
 def captions(
-    model: BLIP, words: Words, scenes: Sequence[Scene] | None = None, writing: Writing | None = None
+    model: BLIP,
+    tokenizer: MEDTokenizer,
+    scenes: Sequence[Scene] | None = None,
+    writing: Writing | None = None,
 ) -> dict[str, float]:
     """The means of all vectors, and BLEU-4 of the set (which is no mean over texts)."""
     scenes = scenes or caption_set()
-    texts = written_for(model, words, scenes, writing)
+    texts = written_for(model, tokenizer, scenes, writing)
     found = {name: float(values.mean()) for name, values in judge(texts, scenes).items()}
     return {**found, "bleu4": ngrams.bleu(texts, [[*scene.captions()] for scene in scenes])}

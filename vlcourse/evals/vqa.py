@@ -15,10 +15,10 @@ from torch import Tensor
 from vlcourse.data import world
 from vlcourse.data.collate.pictures import normalise
 from vlcourse.data.world import COLOURS, QUESTION_KINDS, SHAPES, Question, Scene, World
-from vlcourse.evals.rerank import Words
 from vlcourse.generate import Options, search
 from vlcourse.layers.frozen import evaluating
 from vlcourse.models.blip_vqa import BLIPAnswerer
+from vlcourse.tokenizers.med import MEDTokenizer
 
 ANSWERS: tuple[str, ...] = (*COLOURS, *SHAPES, "0", "1", "2", "3", "4", "yes", "no")
 """Every answer to a question about the toy world."""
@@ -50,7 +50,7 @@ def question_set(
 
 def rank_answers(
     model: BLIPAnswerer,
-    words: Words,
+    tokenizer: MEDTokenizer,
     asked: Asked,
     answers: Sequence[str] = ANSWERS,
     k: int = 128,
@@ -58,36 +58,36 @@ def rank_answers(
 ) -> list[str]:
     """The likeliest answer of a list to each question; ``k`` as in :meth:`BLIPAnswerer.rank`."""
     context, device = model.config.text.context, _device(model)
-    candidates, candidates_mask = (x.to(device) for x in words(answers, context))
+    candidates, candidates_mask = (x.to(device) for x in tokenizer(answers, context))
 
     def best(pixels: Tensor, questions: Tensor, mask: Tensor) -> list[str]:
         scores = model.rank(pixels, questions, mask, candidates, candidates_mask, k)  # (B, n)
         return [answers[i] for i in scores.argmax(dim=1).tolist()]
 
-    return _answered(model, words, asked, best, batch_size)
+    return _answered(model, tokenizer, asked, best, batch_size)
 
 
 def write_answers(
-    model: BLIPAnswerer, words: Words, asked: Asked, batch_size: int = 64
+    model: BLIPAnswerer, tokenizer: MEDTokenizer, asked: Asked, batch_size: int = 64
 ) -> list[str]:
     """A greedily written answer to each question."""
     options = Options(LONGEST, end=model.config.text.sep)
 
     def written(pixels: Tensor, questions: Tensor, mask: Tensor) -> list[str]:
         found = search(
-            model, None, options, tokenizer=words,
+            model, None, options, tokenizer=tokenizer,
             pixels=pixels, questions=questions, questions_mask=mask,
         )  # fmt: skip
         assert found.texts is not None
         return [texts[0].strip() for texts in found.texts]
 
-    return _answered(model, words, asked, written, batch_size)
+    return _answered(model, tokenizer, asked, written, batch_size)
 
 
 @torch.no_grad()
 def _answered(
     model: BLIPAnswerer,
-    words: Words,
+    tokenizer: MEDTokenizer,
     asked: Asked,
     answer: Callable[[Tensor, Tensor, Tensor], list[str]],
     batch_size: int,
@@ -98,7 +98,7 @@ def _answered(
         for start in range(0, len(asked), batch_size):
             chunk = asked[start : start + batch_size]
             drawn = torch.from_numpy(world.render_batch([scene for scene, _ in chunk], size))
-            questions, mask = words([q.text for _, q in chunk], model.config.text.context)
+            questions, mask = tokenizer([q.text for _, q in chunk], model.config.text.context)
             found += answer(normalise(drawn.to(device)), questions.to(device), mask.to(device))
     return found
 
@@ -136,20 +136,23 @@ def by_kind(asked: Asked, answers: Sequence[str]) -> dict[str, Tensor]:
 
 
 def vqa(
-    model: BLIPAnswerer, words: Words, asked: Asked | None = None, learned: Asked | None = None
+    model: BLIPAnswerer,
+    tokenizer: MEDTokenizer,
+    asked: Asked | None = None,
+    learned: Asked | None = None,
 ) -> dict[str, float]:
     """Accuracy by kind and over all questions, ranked; over all written; and both without looking.
 
     Args:
         model: the answerer.
-        words: its tokenizer.
+        tokenizer: its own.
         asked: the questions.
         learned: training questions, from which the blind answers come.
     """
     asked = asked or question_set()
     learned = learned or question_set("train", 2000, per_kind=4)
-    ranked = by_kind(asked, rank_answers(model, words, asked))
-    written = by_kind(asked, write_answers(model, words, asked))
+    ranked = by_kind(asked, rank_answers(model, tokenizer, asked))
+    written = by_kind(asked, write_answers(model, tokenizer, asked))
     blind = by_kind(asked, blind_answers(learned, asked))
     return {
         **{kind: float(values.mean()) for kind, values in ranked.items()},

@@ -150,13 +150,6 @@ RECIPES: tuple[Recipe, ...] = (
         run=RunConfig(eval_every=500),
     ),
     Recipe(
-        name="clip-live",
-        doc="CLIP on the toy world in about a minute: it names most of the seen compositions.",
-        model=CLIPConfig(embed=128, image=TOY_RESNET, text=TOY_TEXT),
-        data=PairData(objects=(1, 2)),
-        train=TrainConfig(steps=500, batch_size=128, lr=3e-3, warmup=50),
-    ),
-    Recipe(
         name="clip-capstone",
         doc="A small CLIP with a Vision Transformer tower, for a forward pass of your own.",
         model=CLIPConfig(embed=64, image=CAPSTONE_VIT, text=CAPSTONE_TEXT),

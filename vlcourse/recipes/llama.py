@@ -238,15 +238,8 @@ RECIPES: tuple[Recipe, ...] = (
         run=READER_RUN,
     ),
     Recipe(
-        name="llm-live",
-        doc="A LLaMA on the toy corpus in about a minute: it writes little stories.",
-        model=TOY_LLAMA,
-        data=CorpusData(mixture=(0, 30, 20, 50), objects=(1, 3)),
-        train=TrainConfig(steps=900, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),
-    ),
-    Recipe(
         name="llm-capstone",
-        doc="The same in a third of the steps, for a forward pass of your own.",
+        doc="A LLaMA on the toy corpus in 300 steps, for a forward pass of your own.",
         model=TOY_LLAMA,
         data=CorpusData(mixture=(0, 30, 20, 50), objects=(1, 3)),
         train=TrainConfig(steps=300, batch_size=32, lr=3e-3, warmup=20, min_lr=0.1),

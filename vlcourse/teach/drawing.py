@@ -71,6 +71,25 @@ def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> N
     )
 
 
+def name_line(
+    axis: Axes,
+    text: str,
+    point: tuple[float, float],
+    colour: str,
+    away: tuple[float, float] = (8, 0),
+    pointer: bool = False,
+) -> None:
+    """A line's name beside one of its points, in its colour: no legend to look up.
+
+    ``away``: from the point to the text, in points; ``pointer``: a thin line between both.
+    """
+    axis.annotate(
+        text, point, away, textcoords="offset points", color=colour, weight="bold", fontsize=12,
+        ha="right" if away[0] < 0 else "left", va="center",
+        arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1} if pointer else None,
+    )  # fmt: skip
+
+
 def image(axis: Axes, picture: Tensor, x: float, y: float, side: float) -> None:
     """A uint8 picture (3, H, W) drawn into the square at (x, y)."""
     axis.imshow(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as TF
 
 from vlcourse.data.collate import pictures
 from vlcourse.tokenizers.byte_bpe import ByteBPE
@@ -93,14 +94,14 @@ def test_a_long_picture_is_cropped_before_it_is_resized():
     # 1 × 20,000 pixels, resized by the short side to 224, would be 1.0 billion numbers a channel.
     strip = (torch.arange(20_000) % 250).to(torch.uint8).expand(3, 1, -1)
     seen: list[tuple[int, ...]] = []
-    real = pictures.TF.resize
+    real = TF.resize
 
     def watched(image: torch.Tensor, *args, **kwargs):
         seen.append(tuple(image.shape))
         return real(image, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures.TF, "resize", watched)
+        patch.setattr(TF, "resize", watched)
         middle = pictures.resize(strip, 224)
         generator = torch.Generator().manual_seed(0)
         places = {
@@ -115,7 +116,5 @@ def test_a_long_picture_is_cropped_before_it_is_resized():
 @pytest.mark.parametrize("shape", [(40, 300), (300, 40), (33, 100)])
 def test_ordinary_long_pictures_are_resized_as_before(shape: tuple[int, int]):
     image = sample(1, shape)["image"]
-    whole = pictures.TF.resize(
-        image, [32], interpolation=pictures.TF.InterpolationMode.BICUBIC, antialias=True
-    )
-    assert torch.equal(pictures.resize(image, 32), pictures.TF.center_crop(whole, [32, 32]))
+    whole = TF.resize(image, [32], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
+    assert torch.equal(pictures.resize(image, 32), TF.center_crop(whole, [32, 32]))

@@ -146,6 +146,24 @@ def test_the_last_effect_is_drawn_at_the_bottom_with_its_interval(
     assert ends == pytest.approx([scale * OTHERS[f"{name} {end}"] for end in ("low", "high")])
 
 
+@pytest.mark.parametrize(
+    ("low", "value", "high"),
+    [(-0.01, 0.0, 0.01), (-0.02, -0.011, -0.001), (0.001, 0.2, 0.3), (-0.3, 0.001, 0.1)],
+)
+def test_no_number_is_written_on_the_line_of_no_effect(
+    low: float, value: float, high: float
+) -> None:
+    name = "one template − bare name"
+    others = {**OTHERS, name: value, f"{name} low": low, f"{name} high": high}
+    found = Measurement(0.0, others=others, figure=FIGURES["clip.prompts"])
+    figure = plots_claims.prompts(found)
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    written = axis.texts[0].get_window_extent()
+    zero = axis.transData.transform((0, 0))[0]
+    assert not written.x0 - 3 <= zero <= written.x1 + 3
+
+
 def test_real_marks_the_classes_left_out_only_where_there_are_some() -> None:
     assert "trained without cat" in texts(plots_claims.real(measured("clip.real")))
     plain = Measurement(0.6, figure={"accuracy by class": {"cat": 0.5, "dog": 0.6}})

@@ -9,6 +9,7 @@ import pytest
 import torch
 from llama_measured import OTHERS, STORED
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from vlcourse.models.llama import PRESETS
 from vlcourse.teach.llama import cleaning_pages, figures, figures_parts, plots, plots_claims
@@ -102,6 +103,25 @@ def test_zero_shot_draws_each_size_minus_gpt3_where_gpt3_was_reported() -> None:
     better = np.asarray(drawn["LLaMA-13B"]).round(1)
     assert better.tolist() == [17.6, -0.9, 0.3, 2.8, 6.0, 1.3, -1.2]
     assert not any("SIQA" in label.get_text() for label in axis.get_xticklabels())
+
+
+def test_lines_carry_their_names_beside_them() -> None:
+    """Each name stands in its line's colour, at one of its points; nothing is left to a legend."""
+    sizes = {name: {"parameters": n, "tokens": 1e11} for name, n in (("one", 1e9), ("two", 2e9))}
+    served = torch.logspace(9, 12, 5)
+    for figure, names in (
+        (plots.decoding({"without": [2, 3], "with": [1, 1]}, (10, 20)), ["without", "with"]),
+        (plots.isoloss(sizes, served), ["one", "two"]),
+        (figures_parts.activations(), ["ReLU", "GELU", "SiLU = Swish"]),
+    ):
+        axis = figure.axes[0]
+        assert axis.get_legend() is None
+        assert [text.get_text() for text in axis.texts] == names
+        for text, line in zip(axis.texts, axis.get_lines(), strict=True):
+            assert text.get_color() == line.get_color()
+            assert isinstance(text, Annotation)
+            x, y = np.asarray(line.get_xydata()).T
+            assert np.interp(text.xy[0], x, y) == pytest.approx(text.xy[1], rel=0.02)
 
 
 def test_comprehension_marks_the_interval_and_guessing() -> None:

@@ -126,6 +126,7 @@ def test_check_tells_what_is_wrong(root: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_nbval_accepts_what_was_built(built: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(

@@ -53,6 +53,7 @@ def answer(body: str) -> str:
     return head + "".join(f"    {line}\n" for line in [*body.splitlines(), "return states[:, -1]"])
 
 
+@pytest.mark.slow
 def test_solutions_are_right_and_blanks_not_attempted(repo: Path) -> None:
     names = ("00_overview", "01_clip", "05_llama")
     for kind, status in (("solutions", "passed"), ("notebooks", "blank")):

@@ -9,7 +9,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as TF
 
 from vlcourse.layers.ranges import RangeError
 from vlcourse.tokenizers.byte_bpe import ByteBPE
@@ -39,6 +38,9 @@ def resize(image: Tensor, size: int) -> Tensor:
     """Bicubic resize of the short side to ``size``, then a centre crop: uint8 (3, size, size)."""
     if image.shape[-2:] == (size, size):
         return image
+    # Imported here: it takes longer than all else together, and the toy world never comes here.
+    from torchvision.transforms.v2 import functional as TF
+
     if max(image.shape[-2:]) > LONGEST * min(image.shape[-2:]):
         image = TF.center_crop(image, [min(image.shape[-2:])] * 2)
     image = TF.resize(image, [size], interpolation=TF.InterpolationMode.BICUBIC, antialias=True)
@@ -50,6 +52,8 @@ def random_square(image: Tensor, size: int, generator: torch.Generator | None) -
 
     The only augmentation of the paper (Radford et al. 2021, section 2.3).
     """
+    from torchvision.transforms.v2 import functional as TF
+
     short = min(image.shape[-2:])
     if max(image.shape[-2:]) > LONGEST * short:  # the square first: each place is as likely
         places = [
@@ -67,6 +71,8 @@ def resized_crop(image: Tensor, size: int, generator: torch.Generator | None) ->
     Its sides are as 3 : 4 to 4 : 3 (Szegedy et al. 2015, section 6; BLIP trains with it). Where no
     such part fits, it is the centre.
     """
+    from torchvision.transforms.v2 import functional as TF
+
     height, width = image.shape[-2:]
     for _ in range(10):
         share, shape, y, x = torch.rand(4, generator=generator).tolist()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
-from vlcourse.teach.drawing import new_figure
+from vlcourse.teach.drawing import name_line, new_figure
 from vlcourse.teach.measurement import Measurement
 from vlcourse.teach.show import COLOURS
 
@@ -81,10 +81,9 @@ def _effects(
         y, error = len(rows) - 1 - place, [[value - low], [high - value]]
         axis.errorbar(value, y, xerr=error, fmt="o", color=colour, capsize=6, markersize=9)
         text = f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−").replace("+0.0", "0.0")
-        axis.annotate(
-            text, (value, y), (0, 9),
-            textcoords="offset points", ha="center", color=colour, fontsize=12,
-        )  # fmt: skip
+        # Beyond the right end of the interval, or the left one where the line of no effect follows.
+        end, away = (high, 8) if high >= zero else (low, -8)
+        name_line(axis, text, (end, y), colour, (away, 0))
     axis.axvline(zero, color="black", linestyle="--", linewidth=1.5)
     axis.set_yticks(range(len(rows))[::-1], list(rows))
     axis.set_ylim(-0.5, len(rows) - 0.4)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlcourse.layers.rotary import rotate, rotations
-from vlcourse.teach.drawing import canvas, new_figure
+from vlcourse.teach.drawing import canvas, name_line, new_figure
 from vlcourse.teach.llama.figures import ATTENTION, LLAMA, ORANGE, OTHER, PURPLE, STREAM
 from vlcourse.teach.show import COLOURS
 
@@ -75,14 +75,15 @@ def activations() -> Figure:
     """ReLU, GELU and SiLU as curves; a neuron of an MLP and a gated one, as maps of two inputs."""
     figure, axes = new_figure(14, 4.5, 3, width_ratios=(1.15, 1, 1))
     x = torch.linspace(-4, 4, 200)
-    for name, values, colour, line in (
-        ("ReLU", F.relu(x), OTHER, ":"),
-        ("GELU", F.gelu(x), ATTENTION, "--"),
-        ("SiLU = Swish", F.silu(x), LLAMA, "-"),
+    for name, function, colour, line, at, away in (
+        ("ReLU", F.relu, OTHER, ":", 1.5, (-10, 6)),
+        ("GELU", F.gelu, ATTENTION, "--", -1.0, (-25, 60)),
+        ("SiLU = Swish", F.silu, LLAMA, "-", 1.0, (12, -6)),
     ):
-        axes[0].plot(x, values, line, color=colour, label=name)
+        axes[0].plot(x, function(x), line, color=colour)
+        height = function(torch.tensor(at)).item()
+        name_line(axes[0], name, (at, height), colour, away, pointer=name == "GELU")
     axes[0].set(xlabel="input (no unit)", ylabel="output (no unit)", title="three curves")
-    axes[0].legend()
     a, b = torch.meshgrid(x, x, indexing="xy")
     for axis, values, title, xlabel, ylabel in (
         (axes[1], F.relu(a), "MLP: one neuron, ReLU(a)", "a = w₁·x", "b: not looked at"),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlcourse.teach.drawing import new_figure
+from vlcourse.teach.drawing import name_line, new_figure
 from vlcourse.teach.llama.figures import ATTENTION, LLAMA, ORANGE, OTHER, PURPLE, STREAM
 from vlcourse.teach.show import COLOURS
 
@@ -120,9 +120,9 @@ def decoding(
     for (name, values), (colour, line) in zip(
         seconds.items(), ((ATTENTION, "s--"), (LLAMA, "o-")), strict=True
     ):
-        axis.plot(lengths, [1000 * v for v in values], line, color=colour, label=name)
+        axis.plot(lengths, [1000 * v for v in values], line, color=colour)
+        name_line(axis, name, (lengths[-1], 1000 * values[-1]), colour)
     axis.set(xlabel="tokens so far", ylabel="one more token (ms)", ylim=(0, None), title=title)
-    axis.legend()
     return figure
 
 
@@ -223,12 +223,12 @@ def isoloss(rows: Mapping[str, Mapping[str, Any]], served: Tensor) -> Figure:
     for (name, row), (colour, line) in zip(rows.items(), lines, strict=False):
         training = 6 * row["parameters"] * row["tokens"]
         total = training + 2 * row["parameters"] * served
-        axis.plot(served, total, line, color=colour, label=name)
+        axis.plot(served, total, line, color=colour)
+        name_line(axis, name, (float(served[-1]), float(total[-1])), colour)
     axis.set(
         xscale="log", yscale="log", xlabel="tokens served in use (log scale)",
         ylabel="training + inference (FLOPs, log)",
     )  # fmt: skip
-    axis.legend()
     return figure
 
 

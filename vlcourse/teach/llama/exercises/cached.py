@@ -45,7 +45,7 @@ _OFFSET = (
     "Row i of the mask stands at position past + i: torch.ones(L, past + L).tril(past), with"
     " past = cache.length read before cache.extend."
 )
-_SCALE = "Divide the dot products by √D, the root of one head's width: math.sqrt(q.shape[-1])."
+_SCALE = "Divide the dot products by √d_h, the root of one head's width: math.sqrt(q.shape[-1])."
 
 
 def _check(candidate: Any) -> None:
@@ -183,8 +183,8 @@ def _check_weights(weights: Tensor, q: Tensor, k: Tensor) -> None:
     width = q.shape[-1]
     for what, scale in (
         ("not scaled", 1.0),
-        ("divided by D, not by its root", 1 / width),
-        ("multiplied by √D", width**0.5),
+        ("divided by d_h, not by its root", 1 / width),
+        ("multiplied by √d_h", width**0.5),
     ):
         if torch.allclose(weights, (scores * scale).softmax(-1), atol=1e-5):
             fail(f"the dot products are {what}", _SCALE)
@@ -219,7 +219,7 @@ EXERCISES: tuple[Exercise, ...] = (
             Wrong("attends to the old ones only", answers.only_the_old_ones, "itself included"),
             Wrong("attends to the whole memory", answers.whole_memory, "not cache.keys"),
             Wrong("not scaled", answers.not_scaled, "are not scaled"),
-            Wrong("divided by the width", answers.divided_by_the_width, "divided by D"),
+            Wrong("divided by the width", answers.divided_by_the_width, "divided by d_h"),
             Wrong("softmax over queries", answers.softmax_over_queries, "Softmax over the keys"),
             Wrong("mask after the softmax", answers.mask_after_the_softmax, "after the mask"),
             Wrong("mask times -inf", answers.zero_times_infinity, _ZERO),

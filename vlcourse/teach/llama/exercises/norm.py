@@ -246,7 +246,7 @@ EXERCISES: tuple[Exercise, ...] = (
         right=(
             Right("F.rms_norm", answers.by_torch),
             Right("powers in double precision", answers.in_double),
-            Right("the length over √D", answers.by_length),
+            Right("the length over √d", answers.by_length),
             Right("a product with itself", answers.by_a_product),
             Right("one vector at a time", answers.by_a_loop),
         ),

@@ -41,7 +41,7 @@ def _check(candidate: Any) -> None:
             rope,
             MISTAKES,
             f"the result at {what}",
-            "Pair j is (x₂ⱼ, x₂ⱼ₊₁); at position m it turns by m · theta^(-2j/D).",
+            "Pair j is (x₂ⱼ, x₂ⱼ₊₁); at position m it turns by m · theta^(-2j/d_h).",
         )
 
     for shape in ((5, 8), (1, 1, 5, 8), (2, 5, 8)):
@@ -49,7 +49,7 @@ def _check(candidate: Any) -> None:
             call(candidate, x := torch.randn(shape), positions, theta),
             rope(x, positions, theta),
             f"the result for x of shape {shape}",
-            "Count axes from the end: x[..., 0::2]; (L, D/2) broadcasts over what stands before.",
+            "Count axes from the end: x[..., 0::2]; (L, d_h/2) broadcasts over what stands before.",
         )
     x = torch.randn(2, 3, 5, 8)
     differentiable(candidate, rope, x, positions, theta, hint=_CUT)
@@ -67,7 +67,9 @@ def _check(candidate: Any) -> None:
 
 
 _CUT = "Nothing can be learned through .detach(), .item(), .data or torch.no_grad()."
-_FLOAT32 = "Angles in float64 make the result float64, too: torch.arange(0, D, 2) / D is float32."
+_FLOAT32 = (
+    "Angles in float64 make the result float64, too: torch.arange(0, d_h, 2) / d_h is float32."
+)
 _COARSE = "Leave the angles in float32: in the type of x, positions and angles are rounded."
 
 
@@ -151,13 +153,15 @@ def _not_turned(x: Tensor, positions: Tensor, theta: float) -> Tensor:
 
 
 _SIGNS = "(a, b) becomes (a cos - b sin, a sin + b cos): one minus, in the first number."
-_EXPONENT = "Pair j = 0, 1, … turns by m · theta^(-2j/D): torch.arange(0, D, 2) counts 2j already."
+_EXPONENT = (
+    "Pair j = 0, 1, … turns by m · theta^(-2j/d_h): torch.arange(0, d_h, 2) counts 2j already."
+)
 
 MISTAKES = (
     Mistake(
         "halves instead of pairs",
         _halves,
-        "channel j is paired with channel j + D/2, as in the transformers library",
+        "channel j is paired with channel j + d_h/2, as in the transformers library",
         "Here neighbours are a pair, as in the paper: x[..., 0::2] and x[..., 1::2].",
     ),
     Mistake(
@@ -174,13 +178,13 @@ MISTAKES = (
         _SIGNS,
     ),
     Mistake(
-        "exponent -j/D",
+        "exponent -j/d_h",
         _exponent_halved,
         "the exponent is half as large as it should be: the slow pairs turn too fast",
         _EXPONENT,
     ),
     Mistake(
-        "exponent -4j/D",
+        "exponent -4j/d_h",
         _exponent_doubled,
         "the exponent is twice as large as it should be: the pairs slow down too soon",
         _EXPONENT,
@@ -189,13 +193,13 @@ MISTAKES = (
         "exponent without minus",
         _exponent_positive,
         "the later pairs turn faster than the first one",
-        "The exponent is negative: theta ** (-2j/D), so the first pair is the fastest.",
+        "The exponent is negative: theta ** (-2j/d_h), so the first pair is the fastest.",
     ),
     Mistake(
         "one frequency",
         _one_frequency,
         "all pairs turn equally fast",
-        "Each pair has its own frequency: multiply the position by theta^(-2j/D).",
+        "Each pair has its own frequency: multiply the position by theta^(-2j/d_h).",
     ),
     Mistake(
         "positions from 1",
@@ -233,7 +237,7 @@ MISTAKES = (
         "degrees",
         answers.degrees,
         "the angles are turned into degrees",
-        "m · theta^(-2j/D) is in radians, which cos and sin expect.",
+        "m · theta^(-2j/d_h) is in radians, which cos and sin expect.",
     ),
     Mistake("not turned", _not_turned, "nothing is turned", _SIGNS),
 )
@@ -247,8 +251,8 @@ EXERCISES: tuple[Exercise, ...] = (
         reference=rope,
         check=_check,
         hints=(
-            "One angle for each position and each pair: an (L, D/2) table of cosines and sines.",
-            "frequency = theta ** (-torch.arange(0, D, 2) / D); angles = positions[:, None] *"
+            "One angle for each position and each pair: an (L, d_h/2) table of cosines and sines.",
+            "frequency = theta ** (-torch.arange(0, d_h, 2) / d_h); angles = positions[:, None] *"
             " frequency.",
             "a, b = x[..., 0::2], x[..., 1::2]; then torch.stack([a * cos - b * sin,"
             " a * sin + b * cos], dim=-1).flatten(-2).",
