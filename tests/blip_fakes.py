@@ -1,38 +1,24 @@
-"""A tiny BLIP with random weights, its toy tokenizer, and fakes whose answers are known."""
+"""A tiny BLIP with random weights, and a fake whose answers are known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
-from vlcourse import tokenizers
 from vlcourse.models.blip import BLIP, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
+from vlcourse.models.blip_vqa import BLIPAnswerer
 from vlcourse.models.med import MEDConfig
+from vlcourse.tokenizers import med
 
 IMAGE = BLIPViTConfig(image_size=32, patch_size=16, width=32, layers=1, heads=2)
 TEXT = MEDConfig(
     vocab_size=723, context=64, width=32, layers=2, heads=2, image_width=32,
     cls=719, sep=720, pad=0, enc=721, dec=722,
 )  # fmt: skip
-
-
-class Words:
-    """The toy tokenizer with BLIP's layout."""
-
-    vocab_size, cls, sep, pad, enc, dec = 723, 719, 720, 0, 721, 722
-
-    def __call__(
-        self, texts: Sequence[str], context: int, truncate: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        tokens = tokenizers.toy()(texts, context, truncate=truncate)
-        return tokens, tokens.cumsum(1).ne(tokens.sum(1, keepdim=True)) | (tokens != 0)
-
-    def decode(self, ids: list[int]) -> str:
-        return tokenizers.toy().decode(i for i in ids if i < 721)
 
 
 def tiny_blip(seed: int = 0) -> BLIP:
@@ -67,7 +53,12 @@ class Knowing(nn.Module):
         self, pixels: None, tokens: Tensor, mask: Tensor, image_tokens: Tensor, rows: Tensor
     ) -> Tensor:
         self.looked += len(tokens)
-        texts = [Words().decode(row[m].tolist()) for row, m in zip(tokens, mask, strict=True)]
+        texts = [med.toy().decode(row[m].tolist()) for row, m in zip(tokens, mask, strict=True)]
         pictures = image_tokens[rows, 0, 0].int().tolist()
         logits = [self.judge(i, text) for i, text in zip(pictures, texts, strict=True)]
         return torch.tensor([[0.0, logit] for logit in logits])
+
+
+def tiny_answerer(seed: int = 0) -> BLIPAnswerer:
+    """A `BLIPAnswerer` made of the tiny BLIP."""
+    return BLIPAnswerer.from_blip(tiny_blip(seed)).eval()

@@ -16,7 +16,9 @@ import torch
 from vlcourse import VlcourseError, cli
 from vlcourse.teach.checking import CheckFailed
 
-COMMANDS = ("course", "lab", "train", "eval", "checkpoints", "claims", "build", "grade", "doctor")
+COMMANDS = tuple(
+    "course lab train eval checkpoints claims build grade caption retrieve doctor".split()
+)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:

@@ -29,6 +29,7 @@ STOREYS = (
     ("evals",),
     ("recipes", "overrides"),
     ("zoo",),
+    ("jobs",),
     ("teach", "doctor"),
     ("commands",),
     ("cli",),

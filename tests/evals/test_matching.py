@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from blip_fakes import Words, tiny_blip
+from blip_fakes import tiny_blip
 
 from vlcourse import losses, zoo
 from vlcourse.data import world
@@ -12,6 +12,7 @@ from vlcourse.data.collate.pictures import normalise
 from vlcourse.evals import clip, matching
 from vlcourse.evals.metrics import MetricError
 from vlcourse.recipes import RECIPES
+from vlcourse.tokenizers import med
 
 
 def test_preferred() -> None:
@@ -48,7 +49,7 @@ def test_judged_by_hand() -> None:
 
 
 def test_details_of_a_tiny_blip() -> None:
-    model, words = tiny_blip(), Words()
+    model, words = tiny_blip(), med.toy()
     scenes = world.two_object_scenes(6, seed=7)
     details = matching.foil_details(model, words, scenes, ["count"])
     pairs = matching.foil_pairs(scenes, "count")
@@ -65,7 +66,7 @@ def test_details_of_a_tiny_blip() -> None:
 
 
 def test_everything_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = matching.matching(tiny_blip(), Words(), scenes=10)
+    found = matching.matching(tiny_blip(), med.toy(), scenes=10)
     assert {"swapped relation", "swapped relation at .5", "excess"} < set(found)
     assert all(0 <= value <= 1 for name, value in found.items() if name != "excess")
 

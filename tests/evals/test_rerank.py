@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from blip_fakes import Knowing, Words, tiny_blip
+from blip_fakes import Knowing, tiny_blip
 
 from vlcourse.data import world
 from vlcourse.data.collate.pictures import normalise
 from vlcourse.evals import metrics, rerank
+from vlcourse.tokenizers import med
 
 NAN = float("nan")
 SIMILARITY = torch.tensor(
@@ -52,7 +53,7 @@ def test_a_model_that_knows(batch_size: int) -> None:
     texts = ["red", "green star", "blue", "a white ring"]
     images = torch.arange(4).view(4, 1, 1, 1).expand(4, 3, 32, 32).mul(40).to(torch.uint8)
     model = Knowing(lambda i, text: 4.0 * (texts[i // 40] == text))
-    to_image, to_text = rerank.rerank(model, Words(), texts, images, 3, SIMILARITY, batch_size)
+    to_image, to_text = rerank.rerank(model, med.toy(), texts, images, 3, SIMILARITY, batch_size)
     assert model.looked == int(rerank.among_best(SIMILARITY, 3).sum())
     assert metrics.ranks(to_image).tolist() == [0, 0, 0, 3]  # the last is not among its three
     assert metrics.ranks(to_text).tolist() == [0, 0, 0, 0]
@@ -60,7 +61,7 @@ def test_a_model_that_knows(batch_size: int) -> None:
 
 
 def test_a_tiny_blip_against_pairs_one_by_one() -> None:
-    model, words = tiny_blip(), Words()
+    model, words = tiny_blip(), med.toy()
     images, texts = world.two_object_set(6, seed=1)
     pairs = torch.tensor([[t, i] for i in range(6) for t in (5 - i, i, 2)])
     found = rerank.match_logits(model, words, texts, images, pairs, batch_size=4)
@@ -73,10 +74,10 @@ def test_a_tiny_blip_against_pairs_one_by_one() -> None:
 
 
 def test_details_of_a_tiny_blip() -> None:
-    details = rerank.retrieval_details(tiny_blip(), Words(), pairs=8, k=3)
+    details = rerank.retrieval_details(tiny_blip(), med.toy(), pairs=8, k=3)
     assert set(details) == {
         "text_to_image", "image_to_text", "text_to_image itc", "image_to_text itc"
     }  # fmt: skip
     assert all(values.shape == (8,) for values in details.values())
-    found = rerank.retrieval(tiny_blip(), Words(), pairs=8, k=3)
+    found = rerank.retrieval(tiny_blip(), med.toy(), pairs=8, k=3)
     assert found == {name: float(values.mean()) for name, values in details.items()}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from table import Letters, Table
+from torch import Tensor
 
 from vlcourse import tokenizers
 from vlcourse.generate import generate, search, stream_text
@@ -147,3 +148,31 @@ def test_padding_after_a_stop_string_has_no_text() -> None:
     assert (
         generate(model, prompts, max_new_tokens=6, stop=["left"], tokenizer=toy, pad=0)[1, 2] == 0
     )
+
+
+def test_several_texts_that_begin_anew_are_read_each() -> None:
+    """A model whose prompt is no beginning of the text (a picture, a question) reads none of it."""
+
+    class Answerer(Table):
+        def start(self, tokens: Tensor, mask: Any, new_tokens: int, **_: Any) -> Started:
+            begun = super().start(tokens, mask, new_tokens)
+            return begun._replace(tokens=torch.full((len(tokens), 1), 3))
+
+    rows = torch.full((len(Letters.pieces),) * 2, -9.0)
+    for one, other in ("ab", "bc", "cd", "xy", "yz"):
+        rows[ord(one), ord(other)] = 9.0
+    prompts = torch.tensor([[ord("a")], [ord("x")], [ord("b")]])
+    found = search(Answerer(rows), prompts, Options(2, end=0), tokenizer=Letters())
+    assert found.texts == [["bc"], ["yz"], ["cd"]]
+
+
+def test_a_row_with_a_seed_of_its_own_draws_the_same_in_any_batch() -> None:
+    rows = torch.randn(len(Letters.pieces), len(Letters.pieces)) / 2
+    options, prompts = Options(8, temperature=1.0), torch.tensor([[1], [1], [2]])
+    model, seeds = Table(rows), [5, 6, 7]
+    drawn = search(model, prompts, options, generator=seeds).tokens
+    assert torch.equal(
+        drawn.flip(0), search(model, prompts.flip(0), options, generator=[7, 6, 5]).tokens
+    )
+    assert torch.equal(drawn[1:2], search(model, prompts[1:2], options, generator=[6]).tokens)
+    assert not torch.equal(drawn[0], drawn[1])

@@ -102,7 +102,11 @@ def test_it_trains_is_measured_and_gives_its_parts_to_another_run(
 ) -> None:
     result = recipes.train_recipe(table["bigram"])
     assert result.step == 60 and result.metrics["loss"] < 0.5  # ln 5 = 1.61 before
-    assert len(table) == len(recipes.merged(recipes.clip.RECIPES, recipes.llama.RECIPES)) + 1
+    assert (
+        len(table)
+        == len(recipes.merged(recipes.clip.RECIPES, recipes.blip.RECIPES, recipes.llama.RECIPES))
+        + 1
+    )
     again = Recipe("again", "", BigramConfig(), CycleData(), TRAIN, parts=(Part("", "bigram"),))
     for name, tensor in started(again, table).state_dict().items():
         assert torch.equal(tensor, result.model.state_dict()[name])

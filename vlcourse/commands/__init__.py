@@ -1,4 +1,4 @@
-"""What the subcommands of ``vlcourse`` do, where it is more than a call of the library."""
+"""The subcommands of ``vlcourse``: their options, and what they do."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -15,10 +16,15 @@ from torch import nn
 from vlcourse import paths, tokenizers, weights, zoo
 from vlcourse.commands import UsageError
 from vlcourse.engine import checkpoint
+from vlcourse.models.blip import BLIP
 from vlcourse.models.clip import CLIP
 from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Part, Recipe, RecipeError, parts
+from vlcourse.recipes.blip_data import BLIPData
+from vlcourse.tokenizers import med
+from vlcourse.weights import files
 
+VOCABULARIES = ("vocab.txt", "tokenizer.json", "merges.txt")
 SETTINGS = ("config.json", "card.json")  # a run's, and a shipped model's
 
 
@@ -28,6 +34,11 @@ class Named:
 
     model: nn.Module
     tokenizer: Any
+    prompt: str = ""
+    """How its captions begin, where it was trained to go on from something."""
+    squeezes: bool = False
+    """It was trained on whole pictures, brought to a square whatever their shape (transformers'
+    BLIPs), not on their central square."""
 
 
 def find(name: str) -> Named:
@@ -67,7 +78,7 @@ def _of_zoo(name: str) -> Named:
                 f"{name} does not ship and has not been trained here: vlcourse train {name}"
             ) from None
     recipe = zoo.find(name.replace("-yours", "-capstone"))
-    return Named(zoo.load(name), recipe.tokenizer())
+    return Named(zoo.load(name), recipe.tokenizer(), _prompt(recipe))
 
 
 def _of_ours(folder: Path) -> Named:
@@ -83,9 +94,13 @@ def _of_ours(folder: Path) -> Named:
         found = checkpoint.find_weights(folder)
         print(f"weights: {found.parent}", file=sys.stderr)
         model = parts.trained(recipe, RECIPES, found).eval()
-        return Named(model, recipe.tokenizer())
+        return Named(model, recipe.tokenizer(), _prompt(recipe))
     except (TypeError, AttributeError) as error:
         raise RecipeError(f"{file} does not describe a run of {known.name}: {error}") from None
+
+
+def _prompt(recipe: Recipe) -> str:
+    return recipe.data.prompt if isinstance(recipe.data, BLIPData) else ""
 
 
 def restored(config: Any, settings: Mapping[str, Any]) -> Any:
@@ -103,12 +118,23 @@ def restored(config: Any, settings: Mapping[str, Any]) -> Any:
 
 
 def _of_transformers(source: str) -> Named:
-    model = weights.from_hf(source)
-    if not isinstance(model, CLIP):
-        kind = type(model).__name__
-        raise UsageError(f"{source} is a {kind}, which does not look at pictures")
-    merges = Path(source, "merges.txt")  # a folder's own; those of the hub's CLIPs are all the same
-    return Named(model, tokenizers.clip(merges if merges.is_file() else None))
+    folder = files.model_folder(source, (*files.HF_FILES, *VOCABULARIES))
+    with warnings.catch_warnings():  # of a temperature that is missing, which nothing here needs
+        warnings.simplefilter("ignore", weights.WeightsWarning)
+        model = weights.from_hf(folder)
+    own = [folder / name for name in VOCABULARIES if (folder / name).is_file()]
+    if isinstance(model, CLIP):  # all of the hub's have the same merges
+        merges = folder / "merges.txt"
+        return Named(model, tokenizers.clip(merges if merges in own else None))
+    if isinstance(model, BLIP):
+        words = med.real(folder if {*own} - {folder / "merges.txt"} else None)
+        if words.vocab_size != model.vocab_size:
+            raise UsageError(
+                f"{source} was made for {model.vocab_size:,} tokens, its vocabulary has "
+                f"{words.vocab_size:,}"
+            )
+        return Named(model, words, squeezes=True)
+    raise UsageError(f"{source} is a {type(model).__name__}: a CLIP or a BLIP is needed here")
 
 
 def _read(file: Path) -> dict[str, Any]:

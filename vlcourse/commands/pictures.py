@@ -40,10 +40,11 @@ def files(words: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def read(paths: Iterable[Path], size: int) -> Iterator[tuple[Path, Tensor]]:
+def read(paths: Iterable[Path], size: int, squeezed: bool = False) -> Iterator[tuple[Path, Tensor]]:
     """(file, uint8 (3, size, size)) of each picture that can be read.
 
-    Afterwards a sentence on stderr says what was skipped, if anything was.
+    It is the picture's central square; or all of it, ``squeezed`` into one. Afterwards a sentence
+    on stderr says what was skipped, if anything was.
 
     Raises:
         UsageError: when none could be read.
@@ -52,20 +53,30 @@ def read(paths: Iterable[Path], size: int) -> Iterator[tuple[Path, Tensor]]:
     for path in paths:
         skipped.tried()
         try:
-            image = resize(decode(str(path), Path()), size)
+            image = decode(str(path), Path())
         except BadSampleError as bad:
             skipped.add(str(path), bad)
             continue
         good += 1
-        yield path, image
+        yield path, squeeze(image, size) if squeezed else resize(image, size)
     if not good:
         raise UsageError(skipped.report())
     if len(skipped):
         print(f"vlcourse: {skipped.report()}", file=sys.stderr)
 
 
-def batches(paths: Iterable[Path], size: int, at_once: int) -> Iterator[list[tuple[Path, Tensor]]]:
+def squeeze(image: Tensor, size: int) -> Tensor:
+    """(3, H, W) → (3, size, size) uint8, bicubic, whatever the shape was (salesforce/BLIP)."""
+    from torchvision.transforms.v2 import functional as TF  # slow to import
+
+    bicubic = TF.InterpolationMode.BICUBIC
+    return TF.resize(image, [size, size], interpolation=bicubic, antialias=True)
+
+
+def batches(
+    paths: Iterable[Path], size: int, at_once: int, squeezed: bool = False
+) -> Iterator[list[tuple[Path, Tensor]]]:
     """What :func:`read` gives, ``at_once`` pictures at a time."""
-    readable = read(paths, size)
+    readable = read(paths, size, squeezed)
     while chunk := list(islice(readable, at_once)):
         yield chunk

@@ -148,32 +148,45 @@ def clip_labelled(
     return {"accuracy": float(labelled_details(model, tokenizer, dataset, templates).mean())}
 
 
-def clip_pairs(
-    model: CLIP, tokenizer: ByteBPE, dataset: Any, limit: int = 1000
-) -> dict[str, float]:
-    """Retrieval among the first ``limit`` pairs of a captioned dataset: recall@1 both ways.
+def distinct_pairs(dataset: Any, size: int, limit: int) -> tuple[Tensor, list[str], Tensor]:
+    """The first ``limit`` pairs of a captioned dataset, each picture and each caption once.
 
     A picture that comes with several captions (Flickr8k has a row for each of five) is there once,
     and each of its captions is right for it; so is one caption for all the pictures that have it.
+
+    Returns:
+        (N, 3, size, size) uint8 pictures, T captions, and (T, N) bool: which belong together.
     """
-    size, pixels = model.config.image.image_size, []
+    found: list[Tensor] = []
     captions: dict[str, int] = {}  # → its row
     pictures: dict[bytes, int] = {}  # → its column
     pairs = []
-    with evaluating(model):
-        for row in range(min(limit, len(dataset))):
-            sample = dataset[row]
-            key = sample["image"].numpy().tobytes() + repr(sample["image"].shape).encode()
-            key = hashlib.sha256(key).digest()
-            if key not in pictures:
-                pixels.append(resize(sample["image"], size))
-            column = pictures.setdefault(key, len(pictures))
-            pairs.append((captions.setdefault(str(sample["caption"]), len(captions)), column))
-        texts = embed_texts(model, tokenizer, list(captions), truncate=True)
-        similarity = texts @ embed_images(model, torch.stack(pixels)).T
-    right = torch.zeros_like(similarity, dtype=torch.bool)
+    for row in range(min(limit, len(dataset))):
+        sample = dataset[row]
+        key = sample["image"].numpy().tobytes() + repr(sample["image"].shape).encode()
+        key = hashlib.sha256(key).digest()
+        if key not in pictures:
+            found.append(resize(sample["image"], size))
+        column = pictures.setdefault(key, len(pictures))
+        pairs.append((captions.setdefault(str(sample["caption"]), len(captions)), column))
+    right = torch.zeros(len(captions), len(pictures), dtype=torch.bool)
     right[tuple(zip(*pairs, strict=True))] = True
+    return torch.stack(found), list(captions), right
+
+
+def recalls(similarity: Tensor, right: Tensor) -> dict[str, float]:
+    """(T, N) scores of texts and pictures, (T, N) bool → recall@1 both ways."""
     return {
         "text_to_image": metrics.recall_at_k(similarity, 1, right),
         "image_to_text": metrics.recall_at_k(similarity.T, 1, right.T),
     }
+
+
+def clip_pairs(
+    model: CLIP, tokenizer: ByteBPE, dataset: Any, limit: int = 1000
+) -> dict[str, float]:
+    """Retrieval among the first ``limit`` pairs of a captioned dataset: recall@1 both ways."""
+    images, captions, right = distinct_pairs(dataset, model.config.image.image_size, limit)
+    with evaluating(model):
+        texts = embed_texts(model, tokenizer, captions, truncate=True)
+        return recalls(texts @ embed_images(model, images).T, right)

@@ -13,11 +13,12 @@ from vlcourse.data import world
 from vlcourse.data.world import Caption, Scene
 from vlcourse.evals import clip as clip_evals
 from vlcourse.evals.metrics import MetricError
-from vlcourse.evals.rerank import Words, cosines, match_logits
+from vlcourse.evals.rerank import cosines, match_logits
 from vlcourse.layers.frozen import evaluating
 from vlcourse.models.blip import BLIP
 from vlcourse.models.clip import CLIP
 from vlcourse.tokenizers.byte_bpe import ByteBPE
+from vlcourse.tokenizers.med import MEDTokenizer
 
 Foils = Sequence[tuple[Scene, Caption, Caption]]
 """Scenes, each with a true caption and a false one."""
@@ -61,7 +62,7 @@ def pictures(pairs: Foils, size: int) -> Tensor:
 
 
 def foil_details(
-    model: BLIP, words: Words, scenes: Sequence[Scene], kinds: Sequence[str] = KINDS
+    model: BLIP, tokenizer: MEDTokenizer, scenes: Sequence[Scene], kinds: Sequence[str] = KINDS
 ) -> dict[str, Tensor]:
     """How ITM judges true captions and foils, scene by scene: float (N,), for intervals.
 
@@ -78,7 +79,7 @@ def foil_details(
         wanted = torch.stack([torch.arange(2 * len(pairs)), number.repeat(2)], dim=1)
         images = pictures(pairs, model.config.image.image_size)
         with evaluating(model):
-            logits = match_logits(model, words, texts, images, wanted)
+            logits = match_logits(model, tokenizer, texts, images, wanted)
         true, false = (logits[:, 1] - logits[:, 0]).view(2, -1)  # log-odds of a match
         details[kind] = preferred(true, false)
         details[f"{kind} at .5"] = ((true > 0).float() + (false < 0).float()) / 2
@@ -86,7 +87,7 @@ def foil_details(
 
 
 def hard_details(
-    model: BLIP, words: Words, pairs: int = 256, split: str = "test"
+    model: BLIP, tokenizer: MEDTokenizer, pairs: int = 256, split: str = "test"
 ) -> dict[str, Tensor]:
     """ITM on two-object pictures with their caption, and with the wrong ones most like it.
 
@@ -100,11 +101,11 @@ def hard_details(
     """
     with evaluating(model):
         images, texts = world.two_object_set(pairs, model.config.image.image_size, 0, split)
-        wrong = cosines(model, words, texts, images).fill_diagonal_(-torch.inf)  # (T, N)
+        wrong = cosines(model, tokenizer, texts, images).fill_diagonal_(-torch.inf)  # (T, N)
         own = torch.arange(pairs)
         wanted = [(own, own), (wrong.argmax(dim=0), own), (own, wrong.argmax(dim=1))]
         stacked = torch.cat([torch.stack(each, dim=1) for each in wanted])
-        logits = match_logits(model, words, texts, images, stacked)  # (3 · pairs, 2)
+        logits = match_logits(model, tokenizer, texts, images, stacked)  # (3 · pairs, 2)
     return judged(logits.view(3, pairs, 2))
 
 
@@ -121,8 +122,8 @@ def judged(logits: Tensor) -> dict[str, Tensor]:
     }
 
 
-def matching(model: BLIP, words: Words, scenes: int = 800) -> dict[str, float]:
+def matching(model: BLIP, tokenizer: MEDTokenizer, scenes: int = 800) -> dict[str, float]:
     """All of it on two-object test scenes: accuracy by kind of foil, at .5, and on hard pairs."""
     told = world.two_object_scenes(scenes, seed=7)
-    details = foil_details(model, words, told) | hard_details(model, words)
+    details = foil_details(model, tokenizer, told) | hard_details(model, tokenizer)
     return {name: float(values.mean()) for name, values in details.items()}

@@ -8,7 +8,6 @@ its matching logit is added to the cosine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -20,20 +19,7 @@ from vlcourse.evals import metrics
 from vlcourse.evals.clip import embed_images
 from vlcourse.layers.frozen import evaluating
 from vlcourse.models.blip import BLIP
-
-
-class Words(Protocol):
-    """The tokenizer of a model that matches: texts → ids and their mask."""
-
-    def __call__(
-        self, texts: Sequence[str], context: int, truncate: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """(B, L) ids, [CLS] w … [SEP] and padding, and (B, L) bool, True for text."""
-        ...
-
-    def decode(self, ids: list[int]) -> str:
-        """The text of some ids."""
-        ...
+from vlcourse.tokenizers.med import MEDTokenizer
 
 
 def reranked(similarity: Tensor, match: Tensor, k: int) -> Tensor:
@@ -60,13 +46,17 @@ def reranked(similarity: Tensor, match: Tensor, k: int) -> Tensor:
 
 @torch.no_grad()
 def embed_texts(
-    model: BLIP, words: Words, texts: Sequence[str], batch_size: int = 256, truncate: bool = False
+    model: BLIP,
+    tokenizer: MEDTokenizer,
+    texts: Sequence[str],
+    batch_size: int = 256,
+    truncate: bool = False,
 ) -> Tensor:
     """N texts → L2-normalised embeddings (N, embed) on the CPU; long ones are cut or refused."""
     device, found = next(model.parameters()).device, []
     for start in range(0, len(texts), batch_size):
         chunk = texts[start : start + batch_size]
-        tokens, mask = words(chunk, model.config.text.context, truncate)
+        tokens, mask = tokenizer(chunk, model.config.text.context, truncate)
         found.append(model.encode_text(tokens.to(device), mask.to(device)).float().cpu())
     return F.normalize(torch.cat(found), dim=-1)
 
@@ -74,7 +64,7 @@ def embed_texts(
 @torch.no_grad()
 def match_logits(
     model: BLIP,
-    words: Words,
+    tokenizer: MEDTokenizer,
     texts: Sequence[str],
     images: Tensor,
     pairs: Tensor,
@@ -88,7 +78,7 @@ def match_logits(
 
     Args:
         model: a model in eval mode.
-        words: its tokenizer.
+        tokenizer: its own.
         texts: T texts.
         images: (N, 3, H, W) uint8.
         pairs: (P, 2) int64, the number of a text and that of a picture.
@@ -99,7 +89,7 @@ def match_logits(
         (P, 2) on the CPU, in the order of ``pairs``.
     """
     device, size = next(model.parameters()).device, model.config.image.image_size
-    tokens, mask = words(texts, model.config.text.context, truncate)
+    tokens, mask = tokenizer(texts, model.config.text.context, truncate)
     found = torch.empty(len(pairs), 2)
     for start in range(0, len(images), batch_size):
         here = (pairs[:, 1] >= start) & (pairs[:, 1] < start + batch_size)
@@ -133,7 +123,7 @@ def among_best(similarity: Tensor, k: int) -> Tensor:
 
 def rerank(
     model: BLIP,
-    words: Words,
+    tokenizer: MEDTokenizer,
     texts: Sequence[str],
     images: Tensor,
     k: int,
@@ -144,7 +134,7 @@ def rerank(
 
     Args:
         model: a model in eval mode.
-        words: its tokenizer.
+        tokenizer: its own.
         texts: T texts.
         images: (N, 3, H, W) uint8.
         k: how many of each row are looked at.
@@ -154,21 +144,21 @@ def rerank(
         (T, N) and (N, T), on the CPU.
     """
     if similarity is None:
-        similarity = cosines(model, words, texts, images)
+        similarity = cosines(model, tokenizer, texts, images)
     wanted = among_best(similarity, k)
     match = torch.full_like(similarity, torch.nan)
     pairs = wanted.nonzero()
-    match[wanted] = match_logits(model, words, texts, images, pairs, batch_size)[:, 1]
+    match[wanted] = match_logits(model, tokenizer, texts, images, pairs, batch_size)[:, 1]
     return reranked(similarity, match, k), reranked(similarity.T, match.T, k)
 
 
-def cosines(model: BLIP, words: Words, texts: Sequence[str], images: Tensor) -> Tensor:
+def cosines(model: BLIP, tokenizer: MEDTokenizer, texts: Sequence[str], images: Tensor) -> Tensor:
     """(T, N) cosines of texts and uint8 pictures, each encoded alone."""
-    return embed_texts(model, words, texts) @ embed_images(model, images).T
+    return embed_texts(model, tokenizer, texts) @ embed_images(model, images).T
 
 
 def retrieval_details(
-    model: BLIP, words: Words, pairs: int = 256, k: int = 16, split: str = "test"
+    model: BLIP, tokenizer: MEDTokenizer, pairs: int = 256, k: int = 16, split: str = "test"
 ) -> dict[str, Tensor]:
     """Whether the own picture (text) comes first, for two-object scenes: float (pairs,) each.
 
@@ -178,8 +168,8 @@ def retrieval_details(
     """
     with evaluating(model):
         images, texts = world.two_object_set(pairs, model.config.image.image_size, 0, split)
-        similarity = cosines(model, words, texts, images)
-        to_image, to_text = rerank(model, words, texts, images, k, similarity)
+        similarity = cosines(model, tokenizer, texts, images)
+        to_image, to_text = rerank(model, tokenizer, texts, images, k, similarity)
     scores = {
         "text_to_image itc": similarity,
         "image_to_text itc": similarity.T,
@@ -190,8 +180,8 @@ def retrieval_details(
 
 
 def retrieval(
-    model: BLIP, words: Words, pairs: int = 256, k: int = 16, split: str = "test"
+    model: BLIP, tokenizer: MEDTokenizer, pairs: int = 256, k: int = 16, split: str = "test"
 ) -> dict[str, float]:
     """Recall@1 in both directions, before and after re-ranking."""
-    details = retrieval_details(model, words, pairs, k, split)
+    details = retrieval_details(model, tokenizer, pairs, k, split)
     return {name: float(values.mean()) for name, values in details.items()}

@@ -118,13 +118,14 @@ def search(
     *,
     mask: Tensor | None = None,
     tokenizer: Tokenizer | None = None,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[int] | None = None,
     use_cache: bool = True,
     **conditions: Any,
 ) -> Generated:
     """As :func:`generate`, with the ``options.n_best`` best texts of each prompt, and their scores.
 
-    With a tokenizer the texts come as strings too.
+    With a tokenizer the texts come as strings too. ``generator`` may also be a seed for each row,
+    so that a row's text does not depend on its place in a batch.
     """
     with eval_mode(model), torch.inference_mode():
         steps = Steps(model, tokens, mask, options, tokenizer, use_cache, conditions)
@@ -147,7 +148,7 @@ def search(
 
 
 def _one_by_one(
-    steps: Steps, options: Options, ends: Ends, generator: torch.Generator | None
+    steps: Steps, options: Options, ends: Ends, generator: torch.Generator | Sequence[int] | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Greedy or drawn: tokens (B, 1, T), lengths (B, 1), scores (B, 1)."""
     taken = list(walk(steps, options, ends, generator))

@@ -190,7 +190,7 @@ class Ends:
     def _decoded(self, tokens: list[int], prompt: int) -> str:
         """The text of new ids, as it reads after the prompt."""
         assert self.tokenizer is not None
-        before, length = self._before[prompt]
+        before, length = self._before[min(prompt, len(self._before) - 1)]  # one: all begin anew
         return self.tokenizer.decode([*before, *tokens])[length:]
 
     def text(self, tokens: list[int], prompt: int = 0) -> str:

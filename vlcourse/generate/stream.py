@@ -136,7 +136,7 @@ def _pieces(tokens: Iterator[Tensor], ends: Ends) -> Iterator[str]:
 
 @torch.inference_mode()  # on during each step only, not while the one who asked has the token
 def walk(
-    steps: Steps, options: Options, ends: Ends, generator: torch.Generator | None
+    steps: Steps, options: Options, ends: Ends, generator: torch.Generator | Sequence[int] | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Greedy or drawn, token by token, until every text is over.
 
@@ -147,7 +147,7 @@ def walk(
     length, penalty = options.max_new_tokens, options.repetition_penalty
     written = torch.full((batch, length), ends.padding, device=device)
     over = torch.zeros(batch, dtype=torch.bool, device=device)
-    chance = _uniform(batch, length, generator).to(device) if options.temperature else None
+    chance = uniform(batch, length, generator).to(device) if options.temperature else None
     for t in range(length):
         logits = steps.logits.float()
         if penalty != 1:
@@ -177,10 +177,16 @@ def _filtered(logits: Tensor, options: Options) -> Tensor:
     return top_p_filter(logits, options.top_p)
 
 
-def _uniform(rows: int, length: int, generator: torch.Generator | None) -> Tensor:
-    """(rows, length) numbers from [0, 1); every row has a generator of its own, seeded by ours."""
-    device = generator.device if generator else "cpu"
-    seeds = torch.randint(2**62, (rows,), generator=generator, device=device).tolist()
+def uniform(rows: int, length: int, generator: torch.Generator | Sequence[int] | None) -> Tensor:
+    """(rows, length) numbers from [0, 1); every row has a generator of its own.
+
+    Its seed comes from ours, or is given for each row.
+    """
+    if isinstance(generator, Sequence):
+        seeds = list(generator)
+    else:
+        device = generator.device if generator else "cpu"
+        seeds = torch.randint(2**62, (rows,), generator=generator, device=device).tolist()
     return torch.stack(
         [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     )

@@ -23,9 +23,11 @@ class Trainable(nn.Module, ABC):
 
     Attributes:
         config: the frozen dataclass that describes the model.
+        begins_from: other kinds of model that the config's ``adopt`` takes up, too.
     """
 
     config: Any
+    begins_from: tuple[type[Trainable], ...] = ()
 
     @abstractmethod
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:

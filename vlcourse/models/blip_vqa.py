@@ -75,6 +75,8 @@ class BLIPAnswererConfig:
 class BLIPAnswerer(Trainable):
     """An image, a question → an answer, written freely or chosen from a list."""
 
+    begins_from = (BLIP,)
+
     def __init__(self, config: BLIPAnswererConfig) -> None:
         super().__init__()
         self.config = config

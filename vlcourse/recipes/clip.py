@@ -6,55 +6,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vlcourse import tokenizers
-from vlcourse.data import sources, world
-from vlcourse.data.collate.pictures import Augmentation, Collate, check_augmentation
-from vlcourse.data.sources.columns import check_templates
-from vlcourse.data.world.arrays import check_objects
+from vlcourse.data.collate.pictures import Collate
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.evals import clip as clip_evals
-from vlcourse.layers.ranges import check
 from vlcourse.models.clip import CLIPConfig, TextConfig
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.vit import ViTConfig
-from vlcourse.recipes.recipe import Measure, Part, Recipe, RecipeError, find_source, fitting
-
-PHOTO_TEMPLATES = (
-    "a photo of a {}.",
-    "a picture of a {}.",
-    "an image of a {}.",
-    "a small photo of a {}.",
-    "there is a {} in the photo.",
-)
+from vlcourse.recipes.pairs import Pairs
+from vlcourse.recipes.recipe import Measure, Part, Recipe, RecipeError, fitting
 
 
 @dataclass(frozen=True)
-class PairData:
+class PairData(Pairs):
     """Pictures with captions. ``config`` in its methods is a `CLIPConfig`."""
 
-    source: str = "world"
-    """"world"; a local path; a folder's name to be looked for in the data folders; or a hub id."""
-    image: str | None = None
-    """The column of pictures or of their paths; none: found by its name."""
-    caption: str | None = None
-    """The column of captions; none: found by its name."""
-    n_train: int = 0
-    """Training samples; 0 takes all of a real source."""
-    objects: tuple[int, int] = (1, 4)
-    """Fewest and most objects in a toy scene."""
-    templates: tuple[str, ...] = PHOTO_TEMPLATES
-    """Captions of a labelled source, with {} where the class name goes."""
     tokenizer: Literal["toy", "clip"] = "toy"
     """toy: the toy world's, shipped. clip: CLIP's own, whose merges must be on this machine."""
-    context: int = 64
-    """Most tokens of a caption; longer ones are cut."""
-    augment: Augmentation = "none"
-    """none, crop, crop+flip or random-square; never flip where captions say left and right."""
-
-    def __post_init__(self) -> None:
-        check(self, n_train=(0, 10**12), context=(2, 10**6))
-        check_objects(self.objects)
-        check_templates(self.templates)
-        check_augmentation(self.augment)
 
     def make_tokenizer(self, config: Any) -> tokenizers.ByteBPE:
         """The tokenizer that the text tower was built for.
@@ -84,16 +51,7 @@ class PairData:
                 "train.batch_size=1: the contrastive loss of a single pair is always 0; use 2 or "
                 "more"
             )
-        if self.source == "world":
-            samples = self.n_train or run.steps * run.batch_size
-            size = config.image.image_size
-            return world.World(split, samples, size, self.objects, seed=run.seed)
-        limit = self.n_train if split == "train" else 0
-        source = find_source(self.source)
-        return sources.open_source(
-            source, split=split, image=self.image, caption=self.caption,
-            template=self.templates, limit=limit or None,
-        )  # fmt: skip
+        return super().dataset(config, run, split)
 
     def collate(self, config: Any, train: bool) -> Collate:
         """Samples → batch; augmented only for training."""

@@ -14,8 +14,6 @@ from vlcourse import paths, weights
 from vlcourse.engine import checkpoint
 from vlcourse.layers.frozen import freeze
 from vlcourse.models.base import Trainable
-from vlcourse.models.blip import BLIP
-from vlcourse.models.blip_vqa import BLIPAnswerer
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
 from vlcourse.weights.state import CheckpointError, Frozen, check_fit, digest, weights_of
@@ -101,8 +99,8 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
             f"{recipe.name}, parts={part.module}:{source}: {no_such('recipe', source, recipes)}"
         )
     try:
-        answers = isinstance(piece, BLIPAnswerer) and isinstance(theirs, BLIP)
-        if type(theirs) is type(piece) or answers:  # an answerer begins as a BLIP
+        kin = () if part.module else piece.begins_from
+        if type(theirs) is type(piece) or isinstance(theirs, kin):
             return piece.config.adopt(theirs)
         return _copied(piece, theirs, part.module)
     except (ValueError, CheckpointError) as error:

@@ -71,6 +71,8 @@ def resized_crop(image: Tensor, size: int, generator: torch.Generator | None) ->
     Its sides are as 3 : 4 to 4 : 3 (Szegedy et al. 2015, section 6; BLIP trains with it). Where no
     such part fits, it is the centre.
     """
+    from torchvision.transforms.v2 import functional as TF
+
     height, width = image.shape[-2:]
     for _ in range(10):
         share, shape, y, x = torch.rand(4, generator=generator).tolist()

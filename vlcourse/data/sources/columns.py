@@ -76,12 +76,14 @@ class Columns:
     templates: tuple[str, ...]
     name: str
     folder: Path | None
+    keep: tuple[str, ...] = ()
 
     def sample(self, row: dict[str, Any], number: int, shard: int | None = None) -> dict[str, Any]:
         """The sample of row ``number``. Raises BadSampleError."""
         sample = {"id": self.key(row, number, shard), "image": None, **self.text(row, number)}
         if self.caption is not None:
             sample["image_id"] = self.picture_of(row) or sample["id"]
+        sample |= {name: row[name] for name in self.keep}
         sample["image"] = decode(row[self.image], self.folder)
         return sample
 
@@ -139,6 +141,7 @@ def find_columns(
     label: str | None,
     templates: tuple[str, ...],
     classes: Sequence[str] | None,
+    keep: Sequence[str] = (),
 ) -> tuple[Rows, Columns]:
     """Find the columns by name and type, and keep only these in the rows, undecoded.
 
@@ -197,7 +200,9 @@ def find_columns(
         raise SourceError(
             f"{rows.name} has no caption or label column that I know; name one of: {listed}."
         )
-    used = [name for name in (picture, text, target, key, same) if name is not None]
+    for name in keep:
+        pick("further", name, (), None)
+    used = [name for name in (picture, text, target, key, same, *keep) if name is not None]
     data = data.select_columns(list(dict.fromkeys(used)))
     if isinstance(features.get(picture), datasets.Image):
         data = data.cast_column(picture, datasets.Image(decode=False))  # decoded here, one by one
@@ -212,6 +217,7 @@ def find_columns(
         templates=templates,
         name=rows.name,
         folder=rows.folder and _picture_folder(rows.folder, data, picture),
+        keep=tuple(keep),
     )
     return replace(rows, data=data), columns
 

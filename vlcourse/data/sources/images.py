@@ -63,6 +63,7 @@ def open_source(
     template: str | Sequence[str] = "a photo of a {}.",
     classes: Sequence[str] | None = None,
     captions: str | None = None,
+    keep: Sequence[str] = (),
     streaming: bool = False,
     limit: int | None = None,
     verify: bool | None = None,
@@ -96,6 +97,7 @@ def open_source(
             i uses number i modulo their count.
         classes: names of the labels, when the file has none (or others).
         captions: name of the caption file inside an image folder, when it is another one.
+        keep: further columns, whose values the samples have as they are, under these names.
         streaming: an iterable dataset that holds nothing in memory, instead of a map-style one.
         limit: read the first so many rows only.
         verify: decode everything while opening. None: only below 64 MB on disk.
@@ -120,7 +122,7 @@ def open_source(
             "shuffle is for streaming=True; a map-style source is shuffled by its reader."
         )
     rows = find_rows(source, split, streaming, captions, revision)
-    rows, columns = find_columns(rows, image, caption, label, templates, classes)
+    rows, columns = find_columns(rows, image, caption, label, templates, classes, keep)
     if streaming and rows.part is not None and not rows.table:
         raise SourceError(
             f"{rows.name} has only a split for training, and of a stream no part can be held out: "

@@ -61,7 +61,28 @@ def parquet_rows(
                     yield from table.column(0).unique().to_pylist()
 
     kinds = tuple(features for _, features in feet.values())
-    return Rows(data, name, folder, size, starts, False, part, values, kinds)
+    return Rows(data, name, folder, size, starts, False, part, values, kinds, tuple(files))
+
+
+def rows_between(file: Path, columns: list[str], start: int, stop: int) -> Iterator[dict[str, Any]]:
+    """Rows ``start`` to ``stop`` of one file, without reading the row groups around them.
+
+    Raises:
+        SourceError: a damaged file.
+    """
+    import pyarrow.parquet
+
+    with _reading(file), pyarrow.parquet.ParquetFile(file) as opened:
+        sizes = [opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups)]
+        ends = list(accumulate(sizes))
+        groups = [i for i, end in enumerate(ends) if start < end and end - sizes[i] < stop]
+        number = ends[groups[0]] - sizes[groups[0]] if groups else stop
+        for batch in opened.iter_batches(64, row_groups=groups, columns=columns):
+            if number >= stop:
+                return
+            first = max(start - number, 0)
+            yield from batch.slice(first, max(stop - number - first, 0)).to_pylist()
+            number += batch.num_rows
 
 
 def _class_names(features: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Rows:
     """All values of a column, in all splits of the source."""
     features: tuple[Mapping[str, Any], ...] = ()
     """The types of the columns, by each file of all splits."""
+    files: tuple[Path, ...] = ()
+    """The parquet files on this machine that the rows are in, one after the other."""
 
 
 def chosen_split(

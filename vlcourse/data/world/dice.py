@@ -63,6 +63,16 @@ PURPOSES: dict[str, int] = {
     "twins": 101,
     "first twin": 102,
     "second twin": 103,
+    # pictures
+    "asked about a picture": 104,
+    # texts of the web
+    "web: scene": 131,
+    "web: kind": 132,
+    "web: words": 133,
+    "web: numbers": 134,
+    "web: language": 135,
+    # jobs
+    "capfilt: caption": 141,
 }
 
 

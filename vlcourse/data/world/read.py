@@ -90,8 +90,8 @@ def _expressions() -> list[tuple[Pattern, re.Pattern[str]]]:
             "t": _MANY,
             "r": _any(words),
         }
-        expression = re.sub(
-            r"\\\{(\w+)\\\}", lambda m, s=slots: rf"(?P<{m[1]}>{s[m[1]]})", re.escape(pattern.text)
-        )
+        expression = re.escape(pattern.text)
+        for slot, inside in slots.items():
+            expression = expression.replace(re.escape(f"{{{slot}}}"), f"(?P<{slot}>{inside})")
         found.append((pattern, re.compile(expression)))
     return found
