@@ -129,7 +129,7 @@ def page(made: dict[str, Any], rows: Iterator[dict[str, Any]]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>CapFilt</title>'
         "<style>body{font:16px sans-serif;max-width:60em;margin:2em auto}td,th{padding:.2em 1em;"
         "text-align:right}figure{display:inline-block;width:11em;margin:.5em;vertical-align:top}"
-        "img{width:8em;height:8em;object-fit:contain}</style>"
+        "img{width:8em;height:8em;object-fit:contain;image-rendering:pixelated}</style>"
         f"<h1>CapFilt</h1>{''.join(parts)}</html>\n"
     )
 
