@@ -19,7 +19,9 @@ TOY_MED = MEDConfig(
     image_width=32 * TOY_GRID.width, cls=TOY_VOCAB - 2, sep=TOY_VOCAB - 1, enc=TOY_VOCAB,
     dec=TOY_VOCAB + 1,
 )  # fmt: skip
-TOY_BLIP = BLIPConfig(embed=128, image=TOY_GRID, text=TOY_MED, queue=2048, alpha_steps=400)
+TOY_BLIP = BLIPConfig(
+    embed=128, image=TOY_GRID, text=TOY_MED, queue=2048, alpha_steps=400, temperature_lr=0.1
+)
 TOY_DATA = BLIPData(objects=(1, 2))
 
 VITS = {
