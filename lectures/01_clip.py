@@ -218,7 +218,7 @@ claims.stored("clip.efficiency")
 # The row judges each step. The first is as large as in the paper; since one of the language model's three runs never got to 50 %, the true ratio may be larger still. The second step depends on the captions. With plain ones there is no clear difference: few words
 # describe our whole world, so guessing them is easy. Captions on the web say much that no picture shows. Dressed
 # that way (1,400 words; remarks about places, dates and moods), the same captions cost the bag of words about
-# 2.3 times as many images (1.2 to 4.6; how rich, and the goal of 30 %, were fixed after one trial).
+# 2.3 times as many images (1.2 to 4.6; richness and goal were fixed after one trial).
 
 # %% [markdown]
 # (*More · SimCLR and MoCo* compares CLIP with contrast between pictures alone.)
