@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vlcourse.teach import clip, llama, overview
+from vlcourse.teach import blip, capfilt, clip, llama, overview
 
-LECTURES = (overview, clip, llama)
+LECTURES = (overview, clip, blip, capfilt, llama)

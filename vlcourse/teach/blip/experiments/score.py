@@ -1,0 +1,50 @@
+"""How an arm is judged: retrieval in two steps, foils, and captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+from vlcourse.data import world
+from vlcourse.evals import captions, matching, metrics, rerank
+from vlcourse.models.blip import BLIP
+from vlcourse.teach.blip.experiments.arms import Settings
+from vlcourse.tokenizers import med
+
+Found = Mapping[str, float]
+
+
+def score(model: BLIP, settings: Settings) -> dict[str, float]:
+    """What a model can do of what it was trained for, on test pictures of the toy world.
+
+    Returns:
+        ``recall``: recall@1 after re-ranking, the mean of both directions; ``recall itc``: before;
+        each kind of foil: how often the true caption is preferred, chance 1/2; ``true``: captions
+        of which every word holds; ``coverage``: objects that they name; ``cider``.
+    """
+    s, tokenizer, found = settings, med.toy(), dict[str, float]()
+    if {"itc", "itm"} <= set(model.config.tasks):
+        each = rerank.retrieval(model, tokenizer, s.pairs)
+        for end in ("", " itc"):
+            found[f"recall{end}"] = mean(each[way + end] for way in DIRECTIONS)
+        foils = matching.foil_details(model, tokenizer, world.two_object_scenes(s.scenes, seed=7))
+        found |= {kind: float(foils[kind].mean()) for kind in matching.KINDS}
+    if "lm" in model.config.tasks:
+        scenes = captions.caption_set(s.scenes, s.objects)
+        said = captions.caption_details(model, tokenizer, scenes)
+        found |= {name: float(said[name].mean()) for name in ("true", "coverage", "cider")}
+    return found
+
+
+DIRECTIONS = ("text_to_image", "image_to_text")
+
+
+def with_ends(name: str, values: Sequence[float]) -> dict[str, float]:
+    """The mean over seeds under ``name``, and Student's interval under "name low", "name high"."""
+    low, high = metrics.seed_interval(values)
+    return {name: mean(values), f"{name} low": low, f"{name} high": high}
+
+
+def minus(one: Sequence[Found], other: Sequence[Found], name: str) -> list[float]:
+    """One arm's number minus another's, seed by seed."""
+    return [a[name] - b[name] for a, b in zip(one, other, strict=True)]

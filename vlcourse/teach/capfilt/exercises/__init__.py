@@ -1,0 +1,7 @@
+"""Lecture 03's exercises."""
+
+from __future__ import annotations
+
+from vlcourse.teach.checking import Exercise
+
+EXERCISES: tuple[Exercise, ...] = ()
