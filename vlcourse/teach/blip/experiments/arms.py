@@ -43,7 +43,7 @@ TUNING_SEED = 100  # of weights and pictures that no arm has
 class Settings:
     """The numbers of an arm, the same for all arms of an experiment."""
 
-    steps: int = 800
+    steps: int = 400
     batch_size: int = 64
     pictures: int = 12_000
     """Training pictures; each comes several times."""
@@ -58,7 +58,7 @@ class Settings:
     lr: float = 0.0
     """Learning rate of all arms; 0: the best of ``rates`` after ``tuning_steps``."""
     rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
-    tuning_steps: int = 300
+    tuning_steps: int = 200
     pairs: int = 256
     """Test pictures for retrieval."""
     scenes: int = 400

@@ -43,7 +43,7 @@ class Settings:
     """Share of the texts that the web does something to; one in six of these stays true (half)."""
     clean: int = 1500
     """Pictures of the clean set."""
-    fine_steps: int = 200
+    fine_steps: int = 150
     fine_lr: float = 5e-4
     threshold: float = 0.5
     """The filter keeps texts that are more probable."""
