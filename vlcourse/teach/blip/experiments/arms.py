@@ -43,9 +43,9 @@ TUNING_SEED = 100  # of weights and pictures that no arm has
 class Settings:
     """The numbers of an arm, the same for all arms of an experiment."""
 
-    steps: int = 400
+    steps: int = 300
     batch_size: int = 64
-    pictures: int = 12_000
+    pictures: int = 8_000
     """Training pictures; each comes several times."""
     objects: tuple[int, int] = (1, 2)
     """Least and greatest number of objects of a scene."""
@@ -58,7 +58,7 @@ class Settings:
     lr: float = 0.0
     """Learning rate of all arms; 0: the best of ``rates`` after ``tuning_steps``."""
     rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
-    tuning_steps: int = 200
+    tuning_steps: int = 150
     pairs: int = 256
     """Test pictures for retrieval."""
     scenes: int = 400

@@ -41,9 +41,9 @@ class Settings:
     """Of each pretraining; its pictures are the web's."""
     rate: float = 0.6
     """Share of the texts that the web does something to; one in six of these stays true (half)."""
-    clean: int = 1500
+    clean: int = 1000
     """Pictures of the clean set."""
-    fine_steps: int = 150
+    fine_steps: int = 100
     fine_lr: float = 5e-4
     threshold: float = 0.5
     """The filter keeps texts that are more probable."""
