@@ -36,8 +36,9 @@ def test_the_web_knows_which_of_its_texts_are_true() -> None:
     web = bootstrap.web(0, CAP)
     assert web.rows.shape[0] == len(web.texts) == len(web.scenes) == 32
     for text, scene, true in zip(web.texts, web.scenes, web.true, strict=True):
-        said = read(text)
-        assert true == (said is not None and scene.is_true(said))
+        if (said := read(text)) is not None:  # half a caption may be true and no whole sentence
+            assert true == scene.is_true(said)
+    assert 8 < sum(web.true) < 24
 
 
 def test_captions_and_scores_are_those_of_the_jobs() -> None:
