@@ -249,9 +249,9 @@ def arm(way: str, seed: int, settings: Settings) -> dict[str, float]:
     s = settings
 
     def make() -> dict[str, float]:
-        found = score(pretrained(way, seed, s), s.arm)
+        found = score(pretrained(way, seed, s), s.arm, foils=False)
         for tasks in (READS, WRITES):
-            better = score(fine_tuned(way, tasks, seed, s), s.arm)
+            better = score(fine_tuned(way, tasks, seed, s), s.arm, foils=False)
             found |= {f"{name}, fine-tuned": value for name, value in better.items()}
         return {**found, "pairs": float(len(dataset(way, seed, s)))}
 
