@@ -74,7 +74,8 @@ def test_the_dot_on_the_curve_is_precision_and_recall_at_the_threshold() -> None
 
 
 def test_a_token_outside_of_the_nucleus_is_said_to_be_so() -> None:
-    (axis,) = plots.next_word(["red", "blue"], [0.9, 0.1], [1.0, 0.0], "a").axes
+    shown, axis = plots.next_word(["red", "blue"], [0.9, 0.1], [1.0, 0.0], "a", PICTURE).axes
+    assert shown.get_title() == "“a …”"
     assert [bar.get_width() for bar in axis.patches] == [90, 100, 10, 0]
     assert "outside" in said(axis)
 

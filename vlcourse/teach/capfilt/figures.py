@@ -41,7 +41,7 @@ def noise(examples: Mapping[str, Sequence[tuple[Tensor, str]]], true: Sequence[s
         for column, (picture, text) in enumerate(pairs):
             x = 4.2 + (width - 4.2) / columns * column
             draw_image(axis, picture, x, y, 2.0)
-            axis.text(x + 2.2, y + 1.0, textwrap.fill(text, 24), fontsize=12, va="center")
+            axis.text(x + 2.2, y + 1.0, textwrap.fill(text, 22), fontsize=12, va="center")
     return figure
 
 
@@ -93,15 +93,15 @@ def dataset(
     n = len(pictures)
     figure, (axis,) = new_figure(13, 1.2 * n + 0.5)
     canvas(axis, 26, 2.4 * n + 1.0)
-    for x, title in ((3.0, "before: the web's text"), (12.5, "after: both texts, judged")):
+    for x, title in ((3.0, "before: the web's text"), (10.5, "after: both texts, judged")):
         axis.text(x, 2.4 * n + 0.4, title, fontsize=14, weight="bold", va="center")
     for i, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
         y = 2.4 * (n - 1 - i) + 0.15
         draw_image(axis, picture, 0.2, y, 2.1)
-        axis.text(3.0, y + 1.05, textwrap.fill(text, 36), fontsize=12, color=WEB, va="center")
+        axis.text(3.0, y + 1.05, textwrap.fill(text, 30), fontsize=12, color=WEB, va="center")
         mine = [row for row in rows if row["picture"] == i]
         for place, row in enumerate(mine):
-            _verdict(axis, row, 12.5, y + (1.55 if place == 0 and len(mine) > 1 else 0.55))
+            _verdict(axis, row, 10.5, y + (1.55 if place == 0 and len(mine) > 1 else 0.55))
     return figure
 
 
@@ -109,7 +109,7 @@ def _verdict(axis: Axes, row: Mapping[str, Any], x: float, y: float) -> None:
     kept = row["kept"]
     mark, colour = ("✓", KEPT) if kept else ("✗", DROPPED)
     axis.text(x, y, mark, fontsize=15, weight="bold", color=colour, va="center")
-    said = textwrap.shorten(row["text"], 60, placeholder=" …")
+    said = textwrap.shorten(row["text"], 68, placeholder=" …")
     shown = PAINT[row["origin"]] if kept else DROPPED
     axis.text(x + 0.8, y, f"{row['origin']}: {said}", fontsize=12, color=shown, va="center")
 

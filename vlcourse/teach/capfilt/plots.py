@@ -52,14 +52,15 @@ def sweep(series: Mapping[str, tuple[Tensor, Tensor]], threshold: float = 0.5) -
     for name, (probability, true) in series.items():
         colour = WEB if name == "web" else SYNTHETIC
         order = probability.argsort(descending=True)
-        hits = true[order].float().cumsum(0)
-        precision = (100 * hits / (1 + np.arange(len(hits)))).numpy()
-        recall = (100 * hits / hits[-1]).numpy()
+        hits = true[order].numpy().cumsum()
+        precision = 100 * hits / np.arange(1, len(hits) + 1)
+        recall = 100 * hits / max(hits[-1], 1)
         axis.plot(recall, precision, color=colour)
         last = int((probability > threshold).sum()) - 1
         if last >= 0:
             axis.plot(recall[last], precision[last], "o", color=colour, markersize=11)
-            name_line(axis, f"{name} texts", (recall[last], precision[last]), colour, (-12, -16))
+            above = 18 if name == "synthetic" else -18  # beside the curve, not on it
+            name_line(axis, f"{name} texts", (recall[last], precision[last]), colour, (-8, above))
     axis.set(
         xlabel="recall: true texts that are kept (%)",
         ylabel="precision: kept texts\nthat are true (%)",
@@ -69,10 +70,20 @@ def sweep(series: Mapping[str, tuple[Tensor, Tensor]], threshold: float = 0.5) -
 
 
 def next_word(
-    words: Sequence[str], model: Sequence[float], drawn: Sequence[float], said: str
+    words: Sequence[str],
+    model: Sequence[float],
+    drawn: Sequence[float],
+    said: str,
+    picture: Tensor,
 ) -> Figure:
-    """The likeliest next tokens: what the model gives them, and what they are drawn with."""
-    figure, (axis,) = new_figure(9, 0.44 * len(words) + 1.5)
+    """The likeliest next tokens: what the model gives them, and what they are drawn with.
+
+    ``picture``: (3, H, W) uint8, which the text ``said`` is about.
+    """
+    figure, (shown, axis) = new_figure(11, 0.4 * len(words) + 1.5, 2, width_ratios=(1, 2.2))
+    shown.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+    shown.set_title(f"“{said} …”", fontsize=12)
+    shown.axis("off")
     for place, (before, after) in enumerate(zip(model, drawn, strict=True)):
         axis.barh(-place + 0.19, 100 * before, 0.36, color=DROPPED)
         axis.barh(-place - 0.19, 100 * after, 0.36, color=SYNTHETIC)
@@ -80,7 +91,7 @@ def next_word(
             axis.text(0.5, -place - 0.19, "outside", va="center", fontsize=10, color=DROPPED)
     axis.set_yticks([-i for i in range(len(words))], [f"“{word}”" for word in words])
     axis.set(xlabel="probability (%)")
-    axis.set_title(f"“{said} …”   grey: the model, purple: what is drawn from", fontsize=13)
+    axis.set_title("grey: the model; purple: what is drawn from", fontsize=12)
     axis.grid(False, axis="y")
     return figure
 
@@ -119,6 +130,6 @@ def verdicts(counts: Mapping[str, Mapping[str, int]]) -> Figure:
     axis.set_yticks([-i for i in range(len(counts))], list(counts))
     axis.set(xlabel="texts")
     axis.margins(x=0.16)
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper right")
     axis.grid(False, axis="y")
     return figure
