@@ -310,7 +310,7 @@ with torch.no_grad():
 chances = nucleus(ahead, begun_ids, 0.9, 1.1)
 likeliest = ahead.topk(12).indices
 plots.next_word(
-    [tokenizer.decode([i]).strip() for i in likeliest.tolist()],
+    [tokenizer.decode([i]) for i in likeliest.tolist()],
     ahead.softmax(-1)[likeliest].tolist(),
     chances[likeliest].tolist(),
     begun,
@@ -613,9 +613,9 @@ figures.control(large, edges, synthetic_texts[chosen])
 claims.table(["blip.capfilt", "blip.diversity", "blip.decouple"])
 
 # %% [markdown]
-# In these experiments a small BLIP is pretrained on a toy web of which 60 % is corrupted; captioner and filter are fine-tuned from it on 1,500 clean pairs, separately (or together, for *shared*);
-# and every set trains a new model for the same number of steps, three seeds each. What is judged is a model as it comes from its pretraining. The paper judges after
-# fine-tuning on clean pairs, which hides part of the difference; the rows tell that too.
+# In these experiments a small BLIP is pretrained on a toy web in which most texts are corrupted; captioner and filter are fine-tuned from it on a small clean set, separately
+# (or as one model, for the last row); and every data set trains a new model for the same number of steps, with several seeds. What is judged is a model as it comes from its pretraining. The paper judges after
+# fine-tuning on clean pairs, which hides part of the difference; the rows tell that, too.
 #
 # Two conditions are kinder than the paper's. The image tower has already learned to see from clean texts, so the noise hurts the text side only. And in our
 # world a sentence is either true or not, where on the web most texts are *somewhat* related.
@@ -647,11 +647,10 @@ print(f"the same again for 129 M pictures: {129 / 14:.1f} times as long")
 # That is little beside the pretraining which follows (20 epochs with three losses). In practice drawing reaches a small share of the peak, because each token is a step of its own: large batches help.
 #
 # ```bash
-# vlcourse capfilt IN OUT --processes 8                        # one machine
-# torchrun --nnodes 4 --nproc-per-node 8 -m vlcourse capfilt IN OUT
-# vlcourse capfilt IN OUT --captioner Salesforce/blip-image-captioning-base \
-#     --filter Salesforce/blip-itm-base-coco                   # the published models
-# vlcourse capfilt OUT OUT2                                    # a second round
+# MODELS="--captioner Salesforce/blip-image-captioning-base --filter Salesforce/blip-itm-base-coco"
+# vlcourse capfilt IN OUT $MODELS --processes 8                  # one machine
+# torchrun --nnodes 4 --nproc-per-node 8 -m vlcourse capfilt IN OUT $MODELS
+# vlcourse capfilt OUT OUT2 $MODELS                              # a second round
 # ```
 
 # %% [markdown]

@@ -40,6 +40,10 @@ def test_a_data_set_shows_both_texts_with_their_verdicts() -> None:
     assert [t.get_text() for t in axis.texts if t.get_text() in "✓✗"] == ["✗", "✓", "✓"]
 
 
+def test_bytes_that_are_no_characters_are_drawn_as_a_sign() -> None:
+    assert figures.printable("a\x07 rosé ring\ufffd🄰") == "a� rosé ring��"
+
+
 def test_the_pipeline_names_both_models_and_both_texts() -> None:
     (axis,) = figures.pipeline().axes
     words = " ".join(said(axis))

@@ -24,6 +24,11 @@ IMAGE, WEB, SYNTHETIC, KEPT, DROPPED = COLOURS[0], COLOURS[1], COLOURS[3], COLOU
 PAINT = {"web": WEB, "synthetic": SYNTHETIC}
 
 
+def printable(text: str) -> str:
+    """A text with a sign for each character that no font has: captioners write bytes."""
+    return "".join(c if c.isprintable() and ord(c) < 0x250 else "\ufffd" for c in text)
+
+
 def noise(examples: Mapping[str, Sequence[tuple[Tensor, str]]], true: Sequence[str]) -> Figure:
     """A row for each kind of text, with pictures and what stands beside them.
 
@@ -109,7 +114,7 @@ def _verdict(axis: Axes, row: Mapping[str, Any], x: float, y: float) -> None:
     kept = row["kept"]
     mark, colour = ("✓", KEPT) if kept else ("✗", DROPPED)
     axis.text(x, y, mark, fontsize=15, weight="bold", color=colour, va="center")
-    said = textwrap.shorten(row["text"], 68, placeholder=" …")
+    said = textwrap.shorten(printable(row["text"]), 68, placeholder=" …")
     shown = PAINT[row["origin"]] if kept else DROPPED
     axis.text(x + 0.8, y, f"{row['origin']}: {said}", fontsize=12, color=shown, va="center")
 

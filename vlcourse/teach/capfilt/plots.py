@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from vlcourse.teach.capfilt.figures import DROPPED, KEPT, SYNTHETIC, WEB
+from vlcourse.teach.capfilt.figures import DROPPED, KEPT, SYNTHETIC, WEB, printable
 from vlcourse.teach.drawing import name_line, new_figure
 
 if TYPE_CHECKING:
@@ -89,7 +89,9 @@ def next_word(
         axis.barh(-place - 0.19, 100 * after, 0.36, color=SYNTHETIC)
         if not after:
             axis.text(0.5, -place - 0.19, "outside", va="center", fontsize=10, color=DROPPED)
-    axis.set_yticks([-i for i in range(len(words))], [f"“{word}”" for word in words])
+    axis.set_yticks(
+        [-i for i in range(len(words))], [f"“{printable(word).strip()}”" for word in words]
+    )
     axis.set(xlabel="probability (%)")
     axis.set_title("grey: the model; purple: what is drawn from", fontsize=12)
     axis.grid(False, axis="y")
