@@ -206,7 +206,7 @@ def _all_written_first(
         torch.cat([match(pictures[s : s + batch], each[s : s + batch]) for s in starts])
         for each in (texts, said)
     ]
-    return bootstrap(texts, said, *logits)
+    return bootstrap(texts, said, logits[0], logits[1])
 
 
 def _with_while(pictures: Any, texts: Any, write: Write, match: Match, batch: int = 32) -> Rows:
