@@ -245,7 +245,7 @@ print(f"          {percent(kept_web[clean_ones])} of the clean texts alone")
 # File names, camera settings and foreign words never looked like a caption in training, so they are easy. A *wrong word* is hard for CLIP, whose
 # two towers never look at picture and text together; ITM does, and was trained with hard negatives that look just like this.
 #
-# Look at the clean texts, too: the less a text says, the less sure the filter is. One reason lies in ITM's training: a short caption fits many pictures, and
+# Look at the clean texts, too: their scores lie in groups, and the less a text says, the less sure the filter is. One likely reason lies in ITM's training: a short caption fits many pictures, and
 # was yet given as the *wrong* text of some of them.
 #
 # And the filter has a taste: it drops most *halves*. In its training the matching text of a picture always said what there is to see. Truth was never the question; *likeness
