@@ -572,7 +572,7 @@ plots.verdicts({**by_kind_there, "synthetic": report["texts"]["synthetic"]})
 # %% [markdown]
 # The job works in **parts**, each a fixed range of rows. A part is written beside its place, moved there, and then marked as done. Whatever kills the job, the next
 # start goes on after the last marked part; no row is lost or doubled, and the result is the same bit for bit, because each row's
-# chance depends on its number alone, as in your `round`. `report.html` shows counts by kind, and examples of kept and dropped pairs as pictures. `OUT/kept` is a data set like any other:
+# chance depends on its number alone, as in your `capfilt`. `report.html` shows counts by kind, and examples of kept and dropped pairs as pictures. `OUT/kept` is a data set like any other:
 #
 # ```bash
 # vlcourse train blip-toy data.source=OUT/kept
@@ -623,15 +623,14 @@ claims.table(["blip.capfilt", "blip.diversity", "blip.decouple"])
 # %% [markdown]
 # ## Scale it up
 #
-# What does a round cost? Writing is the dear part, since the decoder runs once a token; judging is one pass over each text.
+# What does a round cost, with ViT-B/16 at the 384 px that captioner and filter are fine-tuned with?
 
 # %%
 # NBVAL_CHECK_OUTPUT
 images, tokens_each = 14_000_000, 20
 vit = 12 * 577 * (24 * 768**2 + 4 * 577 * 768)  # ViT-B/16 at 384 px, forward, FLOPs
-layer = (
-    24 * 768**2 + 4 * 768**2
-)  # a text layer, a token: self-attention and MLP, queries and output of cross-attention
+# A text layer, a token: self-attention and MLP, then queries and output of the cross-attention.
+layer = 24 * 768**2 + 4 * 768**2
 keys = 12 * 577 * 4 * 768**2  # keys and values of the cross-attention, once a picture and layer
 text = 12 * tokens_each * layer
 written = vit + keys + text
@@ -644,7 +643,8 @@ for gpu, speed in (("V100", 125e12), ("H100", 989e12)):
 print(f"the same again for 129 M pictures: {129 / 14:.1f} times as long")
 
 # %% [markdown]
-# That is little beside the pretraining which follows (20 epochs with three losses). In practice drawing reaches a small share of the peak, because each token is a step of its own: large batches help.
+# That is little beside the pretraining which follows: 20 epochs, with three losses and gradients. Counted in operations, writing costs no more than judging, because the image tower dominates. In *time* it is the
+# slow half: judging is one pass, while each drawn token is a step of its own, which leaves the GPU mostly idle. Large batches help.
 #
 # ```bash
 # MODELS="--captioner Salesforce/blip-image-captioning-base --filter Salesforce/blip-itm-base-coco"
