@@ -58,7 +58,7 @@ def efficiency(result: Measurement) -> Figure:
             "contrastive, plain, goal of rich"
         )
         rows["the same, with\nrich captions"] = "contrastive, rich"
-    _effects(axes[-1], result, rows, (TEXT, MATCH, MATCH, MATCH)[: len(rows)], zero=1, scale=1)
+    effects(axes[-1], result, rows, (TEXT, MATCH, MATCH, MATCH)[: len(rows)], zero=1, scale=1)
     axes[-1].set(xscale="log", xlabel="times as many images (95 % interval)", xlim=(0.4, 30))
     axes[-1].set_xticks((0.5, 1, 2, 4, 8, 16), ("½", "1", "2", "4", "8", "16"))
     axes[-1].minorticks_off()
@@ -69,7 +69,7 @@ def efficiency(result: Measurement) -> Figure:
     return figure
 
 
-def _effects(
+def effects(
     axis: Axes,
     result: Measurement,
     rows: Mapping[str, str],
@@ -82,7 +82,8 @@ def _effects(
         value, low, high = (scale * result.others[name + end] for end in ("", " low", " high"))
         y, error = len(rows) - 1 - place, [[value - low], [high - value]]
         axis.errorbar(value, y, xerr=error, fmt="o", color=colour, capsize=6, markersize=9)
-        text = f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−").replace("+0.0", "0.0")
+        text = f"{value:{'+' if zero == 0 else ''}.1f}".replace("-", "−")
+        text = "0.0" if text in ("+0.0", "−0.0") else text
         # Beyond the right end of the interval, or the left one where the line of no effect follows.
         end, away = (high, 8) if high >= zero else (low, -8)
         name_line(axis, text, (end, y), colour, (away, 0))
@@ -145,7 +146,7 @@ def robust(result: Measurement) -> Figure:
         "varied pictures,\nlabels": "variety, labels",
     }
     rows = {text: name for text, name in rows.items() if name in result.others}
-    _effects(axes[1], result, rows, (COLOURS[4], COLOURS[4], IMAGE, IMAGE)[: len(rows)])
+    effects(axes[1], result, rows, (COLOURS[4], COLOURS[4], IMAGE, IMAGE)[: len(rows)])
     axes[1].set(xlabel="points saved under shift (95 % interval)", title="what saves accuracy")
     return figure
 
@@ -161,7 +162,7 @@ def prompts(result: Measurement) -> Figure:
             "one template\ninstead of the bare name": f"{prefix}one template − bare name",
             "an ensemble\ninstead of one template": f"{prefix}ensemble − one template",
         }
-        _effects(axis, result, rows, (IMAGE, IMAGE))
+        effects(axis, result, rows, (IMAGE, IMAGE))
         bare = 100 * sets[name]["bare name"]
         axis.set(xlabel="points added (95 % interval)", title=f"{name} (bare name {bare:.1f} %)")
         axis.set_ylim(-0.5, 1.7)

@@ -45,7 +45,7 @@ def tasks(
         without looking; "cider" and "bleu4"; "all tasks − …: recall" for what a small model of all
         tasks does better than a specialist, over the seeds.
     """
-    s = settings or arms.Settings()
+    s = arms.with_rate(settings or arms.Settings(), sharing.loss_at)
     blip, answers = model or zoo.load("blip-toy"), answerer or zoo.load("blip-toy-vqa")
     assert isinstance(blip, BLIP) and isinstance(answers, BLIPAnswerer)
     found, blind, likeness = measured(blip, answers, s)
@@ -93,7 +93,7 @@ def measured(
     turned = zip([*texts[1:], texts[0]], scenes, strict=True)
     by_chance = [(c := read(text)) is not None and scene.is_true(c) for text, scene in turned]
     asked = vqa.question_set(scenes=max(1, s.scenes // 2), objects=s.objects)
-    learned = vqa.question_set("train", 2000, per_kind=4, objects=s.objects)
+    learned = vqa.question_set("train", 5 * s.scenes, per_kind=4, objects=s.objects)
     answered = vqa.by_kind(asked, vqa.rank_answers(answerer, tokenizer, asked))
     blind = vqa.by_kind(asked, vqa.blind_answers(learned, asked))
     found = {
