@@ -78,10 +78,11 @@ def test_the_dot_on_the_curve_is_precision_and_recall_at_the_threshold() -> None
 
 
 def test_a_token_outside_of_the_nucleus_is_said_to_be_so() -> None:
-    shown, axis = plots.next_word(["red", "blue"], [0.9, 0.1], [1.0, 0.0], "a", PICTURE).axes
+    shown, axis = plots.next_word([" red", " "], [0.9, 0.1], [1.0, 0.0], "a", PICTURE).axes
     assert shown.get_title() == "“a …”"
     assert [bar.get_width() for bar in axis.patches] == [90, 100, 10, 0]
     assert "outside" in said(axis)
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["“red”", "(no word)"]
 
 
 def test_shares_and_verdicts_stand_in_the_order_given_in_percent() -> None:
