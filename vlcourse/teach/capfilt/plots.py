@@ -89,6 +89,7 @@ def next_word(
         axis.barh(-place - 0.19, 100 * after, 0.36, color=SYNTHETIC)
         if not after:
             axis.text(0.5, -place - 0.19, "outside", va="center", fontsize=10, color=DROPPED)
+    named = [f"“{word}”" if (word := printable(each).strip()) else "(no word)" for each in words]
     axis.set_yticks([-i for i in range(len(words))], named)
     axis.set(xlabel="probability (%)")
     axis.set_title("grey: the model; purple: what is drawn from", fontsize=12)
