@@ -30,7 +30,7 @@ from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
 from vlcourse.weights.state import to_cpu, trained_of, write_weights
 
-YOURS = {"clip-yours": "01", "llm-yours": "05"}
+YOURS = {"clip-yours": "01", "blip-yours": "02", "llm-yours": "05"}
 """The students' models and the lectures that make them; "clip-yours" is of "clip-capstone"."""
 
 

@@ -32,7 +32,7 @@ from vlcourse.data.collate.pictures import normalise
 from vlcourse.data.world import World
 from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
 from vlcourse.layers.frozen import freeze
-from vlcourse.models.blip import TASKS, BLIP, BLIPConfig
+from vlcourse.models.blip import BLIP, TASKS, BLIPConfig
 from vlcourse.models.clip import CLIP
 from vlcourse.models.resnet import ResNet
 from vlcourse.recipes.blip import TOY_BLIP
