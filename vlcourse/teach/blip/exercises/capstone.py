@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from vlcourse import losses
 from vlcourse.models.blip import BLIP, BLIPConfig
+from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.med import MEDConfig
-from vlcourse.models.resnet import ResNetConfig
 from vlcourse.teach import yours
 from vlcourse.teach.blip.exercises import capstone_answers as answers
 from vlcourse.teach.blip.exercises import cross, negatives, soft, switch, writing
@@ -91,10 +91,9 @@ def blip_losses(
     return itc, itm, lm
 
 
-_MED = MEDConfig(30, 12, 16, 2, 2, image_width=64, cls=26, sep=27, enc=28, dec=29)
+_MED = MEDConfig(30, 12, 16, 2, 2, image_width=16, cls=26, sep=27, enc=28, dec=29)
 _SHAPE = BLIPConfig(
-    embed=12, image=ResNetConfig(16, (1, 1, 1, 1), 2, 2, (1, 2, 1, 1)), text=_MED, queue=0,
-    alpha_steps=0,
+    embed=12, image=BLIPViTConfig(16, 8, 16, 1, 2), text=_MED, queue=0, alpha_steps=0,
 )  # fmt: skip
 _CUT = "Nothing is learned through .detach(), .item(), float() or no_grad()."
 
@@ -104,7 +103,7 @@ def _random_model() -> BLIP:
     made = BLIP(_SHAPE)
     with torch.no_grad():
         for name, parameter in made.named_parameters():
-            if any(part in name for part in ("text", "head", "pool")):
+            if name != "temperature":
                 around = 1.0 if "norm" in name and name.endswith("weight") else 0.0
                 parameter.normal_(around, 0.4)
     return made.eval()
