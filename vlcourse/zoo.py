@@ -28,7 +28,7 @@ from vlcourse.files import write_json
 from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
-from vlcourse.weights.state import to_cpu, trained_of, write_weights
+from vlcourse.weights.state import to_cpu, trained_of, used_of, write_weights
 
 YOURS = {"clip-yours": "01", "blip-yours": "02", "llm-yours": "05"}
 """The students' models and the lectures that make them; "clip-yours" is of "clip-capstone"."""
@@ -169,15 +169,16 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
     with _replacing(folder) as made:
         file = made / "model.safetensors"
         frozen = parts.frozen(recipe, result.model)
-        half = to_cpu(trained_of(result.model, frozen), torch.float16)
+        half = to_cpu(used_of(result.model, trained_of(result.model, frozen)), torch.float16)
         write_weights(file, half, {"frozen": json.dumps(frozen)} if frozen else None)
         model = parts.trained(recipe, RECIPES, file).eval()
         with torch.no_grad():
             metrics = recipe.evaluator()(model)
+        parameters = {name: parameter.data for name, parameter in model.named_parameters()}
         about = {
             "name": recipe.name,
             "doc": recipe.doc,
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": sum(p.numel() for p in used_of(model, parameters).values()),
             "metrics": metrics,
             "seed": recipe.train.seed,
             "steps": result.step,

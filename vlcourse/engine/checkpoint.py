@@ -31,7 +31,7 @@ from vlcourse.engine import sharding
 from vlcourse.engine.parallel import Placed
 from vlcourse.files import remove, write_json
 from vlcourse.weights.state import CheckpointError as CheckpointError
-from vlcourse.weights.state import Frozen, aliases, check_fit, trained_of
+from vlcourse.weights.state import Frozen, aliases, check_fit, trained_of, used_of
 
 STEP = re.compile(r"step-(\d+)")
 
@@ -43,6 +43,8 @@ def load_weights(model: nn.Module, path: Path, frozen: Frozen | None = None) -> 
         model: the model to fill.
         path: a file, or a folder as in :func:`find_weights`.
         frozen: parts of the model that have their weights already.
+
+    What only training needs (``model.only_training``) may be absent as a whole.
 
     Raises:
         CheckpointError: when the file is missing or damaged, its names or shapes are not the
@@ -57,6 +59,9 @@ def load_weights(model: nn.Module, path: Path, frozen: Frozen | None = None) -> 
                 sharding.load(path, wanted)
             return
         weights, shared = load_file(path), aliases(model)
+        used = used_of(model, wanted)
+        if weights.keys().isdisjoint(wanted.keys() - used.keys()):
+            wanted = used
         shapes = ({n: t.shape for n, t in tensors.items()} for tensors in (weights, wanted))
         check_fit(f"{path} does not fit {name}", *shapes)
         whole = model.state_dict()

@@ -24,10 +24,13 @@ class Trainable(nn.Module, ABC):
     Attributes:
         config: the frozen dataclass that describes the model.
         begins_from: other kinds of model that the config's ``adopt`` takes up, too.
+        only_training: beginnings of names in the state that nothing but training needs, such as
+            "twin."; a file of weights may lack all of these, and training then begins them anew.
     """
 
     config: Any
     begins_from: tuple[type[Trainable], ...] = ()
+    only_training: tuple[str, ...] = ()
 
     @abstractmethod
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:

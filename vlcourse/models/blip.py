@@ -99,8 +99,7 @@ class BLIPConfig:
         other = BLIP(self).to(model.steps.device).train(model.training)
         fresh, found = other.state_dict(), model.state_dict()
         if at_size != old.image or old.queue != self.queue or model.twin is None:
-            begins = ("twin.", "image_queue.", "text_queue.", "steps")
-            found = {name: t for name, t in found.items() if not name.startswith(begins)}
+            found = {n: t for n, t in found.items() if not n.startswith(BLIP.only_training)}
         found |= {f"image.{name}": tensor for name, tensor in image.state_dict().items()}
         other.load_state_dict(fresh | {n: t for n, t in found.items() if n in fresh})
         return other
@@ -128,6 +127,8 @@ class BLIP(Trainable):
         twin: the momentum encoders; None where the config has no momentum, or no ITC.
         steps: optimiser steps so far, for α's ramp.
     """
+
+    only_training = ("twin.", "image_queue.", "text_queue.", "steps")
 
     def __init__(self, config: BLIPConfig) -> None:
         super().__init__()

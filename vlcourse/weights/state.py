@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vlcourse import VlcourseError
 from vlcourse.files import flush
+from vlcourse.models.base import Trainable
 
 Tensors = dict[str, Tensor]
 Frozen = dict[str, dict[str, str]]
@@ -108,6 +109,12 @@ def trained_of(model: nn.Module, frozen: Iterable[str]) -> Tensors:
     """The same without what belongs to frozen parts: what a checkpoint holds."""
     prefixes = tuple(f"{part}." for part in frozen)
     return {n: t for n, t in weights_of(model).items() if not f"{n}.".startswith(prefixes)}
+
+
+def used_of(model: nn.Module, weights: Tensors) -> Tensors:
+    """Those weights of a model that its use needs: not what only its training does."""
+    begins = model.only_training if isinstance(model, Trainable) else ()
+    return {name: t for name, t in weights.items() if not name.startswith(begins)}
 
 
 def digest(weights: Tensors) -> str:
