@@ -149,9 +149,10 @@ def stored(id: str, folder: Path | None = None) -> Figure | None:
     by default. KeyError for an unknown claim.
     """
     (row,) = ledger_rows([id], folder)
-    plot = next(lecture.PLOTS[id] for lecture in LECTURES if id in lecture.PLOTS)
     print(row)
-    return plot(row.result) if row.result else None
+    if row.result is None:
+        return None
+    return next(lecture.PLOTS[id] for lecture in LECTURES if id in lecture.PLOTS)(row.result)
 
 
 def ledger_markdown(ids: Iterable[str] | None = None, folder: Path | None = None) -> str:
