@@ -330,14 +330,16 @@ def soft_targets(similarity, positives, alpha):
 opinion = image_emb @ text_emb.T / blip.temperature.detach()  # (64, 64), row = picture
 is_own = torch.eye(64, dtype=torch.bool)
 q_targets = soft_targets(opinion, is_own, blip.config.alpha)
-doubtful = int(q_targets.diagonal().argmin())
+sureness = opinion.softmax(dim=1)
+doubtful = int((-sureness * sureness.clamp(min=1e-9).log()).sum(dim=1).argmax())
 print("the picture's own caption:", captions[doubtful])
 plots.soft(
-    is_own[doubtful].float(), opinion[doubtful].softmax(dim=0), q_targets[doubtful], captions
+    training_world[doubtful]["scene"].render(96),
+    is_own[doubtful].float(),
+    sureness[doubtful],
+    q_targets[doubtful],
+    captions,
 )
-
-# %%
-show.grid([training_world[doubtful]["scene"].render(96)], [captions[doubtful]])
 
 # %% [markdown]
 # ## 5 · ITM: yes or no, on hard cases
@@ -727,9 +729,9 @@ vqa_figure
 # %% [markdown]
 # ## 11 · Where does a word look?
 #
-# Cross-attention leaves a trace: for each word and head, 16 weights over the 4×4 image tokens. Averaged over heads and laid over the picture, they make a heat map.
+# Cross-attention leaves a trace: for each layer, word and head, 16 weights over the 4×4 image tokens. Laid over the picture, they make a heat map. Here is the last layer of the reader, and of its heads the one that concentrates most.
 #
-# > **Predict first.** Where should the colour word of the first object look, and where "above"?
+# > **Predict first.** Where should the colour words look? And where a word like "above" or "and", which names nothing?
 
 # %%
 heat_scene = world.two_object_scenes(12, seed=40)[3]
@@ -739,32 +741,43 @@ with torch.no_grad():
     heat_seen = blip.image_tokens(normalise(heat_scene.render(SIDE))[None])
     looks = blip.text.cross_attention(lambda: blip.text.ground(heat_ids, heat_seen))
 print(tuple(looks.shape), "= layers, texts, heads, tokens, image tokens")
-by_word = rearrange(looks[-1, 0].mean(dim=0), "l (h w) -> l h w", h=4)  # last layer, mean of heads
+heads = looks[-1, 0]  # (heads, L, 16)
+sharpest = int(heads.amax(dim=-1).mean(dim=-1).argmax())
+by_word = rearrange(heads[sharpest], "l (h w) -> l h w", h=4)[:-1]  # without [SEP]
 heat_words = ["[ENC]", *(tokenizer.decode([i]).strip() for i in heat_ids[0, 1:-1].tolist())]
-plots.heat(heat_scene.render(192), heat_words, by_word[:-1])
+plots.heat(heat_scene.render(192), heat_words, by_word)
 
 # %% [markdown]
-# Read such maps with care. They say where a layer took its values from, not *why* the model decided as it did; heads and layers differ; and after the first layer a token's state holds more than its own word.
-# (The papers show Grad-CAM maps, which weigh the attention with its gradient: ALBEF, section 6.) One thing can be tested: how much of a word's attention falls on the object that it names?
+# Read such maps with care. They say where one head took its values from, not *why* the model decided as it did; and after the first layer, a token's state holds more than its own word.
+# (The papers show Grad-CAM maps, which weigh the attention with its gradient.) But one thing can be measured: how much of a colour word's attention falls on the object that it names, and how much on the other one?
+
 
 # %%
+def colour_looks(scene):
+    """(layers, 2): a colour word's attention on its own object's cell, and on the other's."""
+    a, b = scene.objects
+    ids, _ = tokenizer([f"a {a.colour} {a.shape} and a {b.colour} {b.shape}"])
+    grid = blip.image_tokens(normalise(scene.render(SIDE))[None])
+    weight = blip.text.cross_attention(lambda: blip.text.ground(ids, grid))[:, 0].mean(dim=1)
+    pieces = [tokenizer.decode([i]).strip() for i in ids[0].tolist()]
+    found = []
+    for own_thing, other_thing in ((a, b), (b, a)):
+        at_word = weight[:, pieces.index(own_thing.colour)]  # (layers, 16)
+        cells = [4 * min(int(4 * o.y), 3) + min(int(4 * o.x), 3) for o in (own_thing, other_thing)]
+        found.append(at_word[:, cells])
+    return torch.stack(found).mean(dim=0)
+
+
 with torch.no_grad():
-    shares = {"its own object": [], "the other one": []}
-    for scene in world.two_object_scenes(quick(60, 10), seed=41):
-        first_thing, second_thing = scene.objects
-        if first_thing.colour == second_thing.colour:
-            continue
-        ids, _ = tokenizer([f"a {first_thing.colour} {first_thing.shape}"])
-        grid_seen = blip.image_tokens(normalise(scene.render(SIDE))[None])
-        run_it = blip.text.cross_attention(lambda i=ids, g=grid_seen: blip.text.ground(i, g))
-        weight = rearrange(run_it[:, 0, :, 1:-1].mean(dim=(0, 1, 2)), "(h w) -> h w", h=4)
-        for whose, thing in zip(shares, (first_thing, second_thing), strict=True):
-            cell = (min(int(4 * thing.y), 3), min(int(4 * thing.x), 3))
-            shares[whose].append(weight[cell].item())
-for whose, found_shares in shares.items():
-    mean_share = sum(found_shares) / len(found_shares)
+    two_colours = [
+        s
+        for s in world.two_object_scenes(quick(80, 20), seed=41)
+        if s.objects[0].colour != s.objects[1].colour
+    ]
+    looked_at = torch.stack([colour_looks(s) for s in two_colours]).mean(dim=0)
+for layer, (on_own, on_other) in enumerate(looked_at.tolist(), start=1):
     print(
-        f"attention on the cell at the centre of {whose}: {mean_share:.1%} (evenly: {1 / 16:.1%})"
+        f"layer {layer}: its own object {on_own:.1%}, the other {on_other:.1%}, evenly {1 / 16:.1%}"
     )
 
 # %% [markdown]

@@ -47,17 +47,19 @@ def med() -> Figure:
         left = 0.5 + 6.8 * number
         _stack(axis, left, parts)
         axis.text(left + 2.5, 11.0, name, ha="center", fontsize=13, weight="bold")
-        axis.text(left + 2.5, 0.35, reads, ha="center", fontsize=12, color=colour)
+        axis.text(left + 2.5, 0.75, reads, ha="center", fontsize=12, color=colour)
         if loss:
             box(axis, left + 1.5, 9.4, 2.0, 1.1, loss, MATCH, 13)
             arrow(axis, (left + 2.5, 8.65), (left + 2.5, 9.3))
     axis.plot([3.0, 3.0, 8.7], [8.7, 9.95, 9.95], color=IMAGE, linewidth=2)  # its feature, to ITC
     arrow(axis, (8.6, 9.95), (8.75, 9.95))
-    axis.plot([5.7, 6.3, 6.3, 20.3], [2.2, 2.2, 1.35, 1.35], color=IMAGE, linewidth=2)  # its tokens
+    tokens = ([3.0, 6.4, 6.4, 20.3], [9.15, 9.15, -0.3, -0.3])  # its tokens, below the texts
+    axis.plot(*tokens, color=IMAGE, linewidth=2)
     for left in (14.1, 20.9):
-        axis.plot([left - 0.6, left - 0.6], [1.35, 5.05], color=IMAGE, linewidth=2)
-        arrow(axis, (left - 0.6, 5.05), (left + 0.1, 5.05))
-    axis.text(10.0, 1.55, "image tokens", color=IMAGE, fontsize=11, ha="center")
+        axis.plot([left - 0.6, left - 0.6], [-0.3, 5.2], color=IMAGE, linewidth=2)
+        arrow(axis, (left - 0.6, 5.2), (left + 0.25, 5.2))
+    axis.text(9.9, -0.15, "image tokens", color=IMAGE, fontsize=12, ha="center", va="bottom")
+    axis.set_ylim(-0.8, 13.2)
     return figure
 
 
@@ -69,7 +71,7 @@ def _stack(axis: Axes, left: float, parts: Sequence[tuple[str, str]]) -> None:
         box(axis, left + 0.3, bottom, 4.4, tall, name, colour, 12)
     for above, below in zip(tops, tops[1:], strict=False):
         arrow(axis, (left + 2.5, below + tall), (left + 2.5, above - 0.05))
-    arrow(axis, (left + 2.5, 0.95), (left + 2.5, tops[-1] - 0.05))
+    arrow(axis, (left + 2.5, 1.25), (left + 2.5, tops[-1] - 0.05))
     axis.text(left + 4.85, 8.2, "× N", fontsize=11, color="#444444")
 
 
@@ -133,15 +135,15 @@ def answering() -> Figure:
     canvas(axis, 24, 7.2)
     box(axis, 0.4, 3.0, 4.2, 1.8, "image encoder", IMAGE, 13)
     box(axis, 7.4, 3.0, 5.4, 1.8, "reader:\nimage-grounded encoder", READER, 13)
-    box(axis, 15.6, 3.0, 5.4, 1.8, "writer:\nits own decoder", WRITER, 13)
+    box(axis, 17.4, 3.0, 5.4, 1.8, "writer:\nits own decoder", WRITER, 13)
     arrow(axis, (4.7, 3.9), (7.3, 3.9))
-    arrow(axis, (12.9, 3.9), (15.5, 3.9))
+    arrow(axis, (12.9, 3.9), (17.3, 3.9))
     arrow(axis, (10.1, 1.6), (10.1, 2.9))
-    arrow(axis, (18.3, 4.9), (18.3, 6.1))
+    arrow(axis, (20.1, 4.9), (20.1, 6.1))
     axis.text(10.1, 0.8, "[ENC] what colour is the ring", ha="center", color=TEXT, fontsize=13)
-    axis.text(18.3, 6.4, "red [SEP]", ha="center", color=TEXT, fontsize=13)
+    axis.text(20.1, 6.4, "red [SEP]", ha="center", color=TEXT, fontsize=13)
     axis.text(6.0, 4.3, "image tokens", ha="center", fontsize=11, color=IMAGE)
-    axis.text(14.2, 4.3, "question's states", ha="center", fontsize=11, color=TEXT)
-    arrow(axis, (18.3, 1.6), (18.3, 2.9))
-    axis.text(18.3, 0.8, "[DEC]", ha="center", color=TEXT, fontsize=13)
+    axis.text(15.1, 4.3, "the question's states", ha="center", fontsize=11, color=TEXT)
+    arrow(axis, (20.1, 1.6), (20.1, 2.9))
+    axis.text(20.1, 0.8, "[DEC]", ha="center", color=TEXT, fontsize=13)
     return figure

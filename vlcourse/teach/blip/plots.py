@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 LOSSES = {"itc": IMAGE, "itm": MATCH, "lm": TEXT}
 
 
-def soft(labels: Tensor, teacher: Tensor, mixed: Tensor, captions: Sequence[str]) -> Figure:
-    """One row's targets: the label, what the teacher thinks, and the mixture; (n,) each."""
+def soft(
+    picture: Tensor, labels: Tensor, teacher: Tensor, mixed: Tensor, captions: Sequence[str]
+) -> Figure:
+    """One row's targets: the label, what the teacher thinks, and the mixture; (n,) each.
+
+    ``picture``: (3, H, W) uint8, whose row it is.
+    """
     order = mixed.argsort(descending=True)[:6].tolist()
-    figure, axes = new_figure(13, 4.2, 3, sharey=True)
+    figure, (first, *axes) = new_figure(14, 4.0, 4, width_ratios=(0.7, 1, 1, 1))
+    first.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+    first.axis("off")
     for axis, values, title, colour in zip(
         axes,
         (labels, teacher, mixed),
@@ -39,7 +46,9 @@ def soft(labels: Tensor, teacher: Tensor, mixed: Tensor, captions: Sequence[str]
         axis.set(title=title, xlim=(0, 115), xlabel="probability (%)")
         axis.grid(False, axis="y")
     names = [textwrap.fill(captions[i], 34) for i in order]
-    axes[0].set_yticks([-i for i in range(len(order))], names, fontsize=11)
+    for axis in axes:
+        axis.set_yticks([-i for i in range(len(order))], names if axis is axes[0] else [])
+        axis.tick_params(axis="y", labelsize=11)
     return figure
 
 
@@ -115,7 +124,8 @@ def training_log(log: Sequence[Mapping[str, float]], levels: Mapping[str, float]
         name_line(axes[0], said, (steps[-1], values[-1]), colour)
     for name, level in levels.items():
         axes[0].axhline(level, color=GREY, linestyle="--", linewidth=1.3)
-        axes[0].text(steps[0], level, f"{name}: {level:.2f}", va="bottom", fontsize=11)
+        said = f"{name}: {level:.2f}"
+        axes[0].text(steps[-1], level, said, ha="right", va="bottom", fontsize=12)
     axes[0].set(xscale="log", xlabel="training step (log)", ylabel="nats", ylim=(0, None))
     axes[0].set_title("the loss")
     names = {
@@ -146,12 +156,11 @@ def ramps(half_lives: Mapping[str, Tensor], alpha: Tensor) -> Figure:
     figure, axes = new_figure(12, 3.8, 2)
     for place, (name, weights) in enumerate(half_lives.items()):
         colour = COLOURS[place]
-        axes[0].plot(100 * weights, color=colour, linewidth=2)
-        index = int((weights > 0.5).sum())
-        name_line(axes[0], f"m = {name}", (index, 50), colour, away=(8, 6))
+        axes[0].plot(100 * weights, color=colour, linewidth=2, label=f"m = {name}")
     axes[0].axhline(50, color=GREY, linestyle=":", linewidth=1.3)
     axes[0].set(xlabel="steps ago", ylabel="still in the twin (%)", ylim=(0, 105))
     axes[0].set_title("a momentum encoder's memory")
+    axes[0].legend(loc="upper right")
     axes[1].plot(alpha, color=COLOURS[3], linewidth=2)
     axes[1].set(xlabel="training step", ylabel="α", ylim=(0, 0.5))
     axes[1].set_title("how much the teacher counts")
