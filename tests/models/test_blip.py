@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vlcourse import engine, losses
+from vlcourse.engine.checkpoint import CheckpointError, load_weights
 from vlcourse.engine.deferred import Deferred
 from vlcourse.engine.optimizer import adamw
 from vlcourse.engine.recompute import recompute_blocks
@@ -23,7 +24,7 @@ from vlcourse.models.blip import BLIP, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.med import SHARING, MEDConfig
 from vlcourse.models.resnet import ResNetConfig
-from vlcourse.weights.state import weights_of
+from vlcourse.weights.state import trained_of, used_of, weights_of, write_weights
 
 CLS, SEP = 27, 28
 TEXT = MEDConfig(
@@ -443,3 +444,25 @@ def test_the_engine_trains_and_resumes_it(tmp_path: Path) -> None:
     assert int(whole.model.steps) == 4 and set(whole.history[0]) >= {"itc", "itm", "lm"}
     place = whole.model.image_queue.place
     assert int(place) == 4 * 2 * 4 % 8
+
+
+def test_a_file_without_what_only_training_needs_is_whole(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = blip().train()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    file = tmp_path / "model.safetensors"
+    used = used_of(model, trained_of(model, ()))
+    assert not any(name.startswith(("twin.", "image_queue.", "steps")) for name in used)
+    write_weights(file, used)
+    other = blip()
+    load_weights(other, file)
+    for name, tensor in used.items():
+        assert torch.equal(other.state_dict()[name], tensor), name
+    other.train()  # the twins begin as copies of what is there
+    assert other.twin is not None
+    twin, text = other.twin.get_submodule("text_projection"), other.text_projection
+    assert torch.equal(twin.state_dict()["weight"], text.state_dict()["weight"])
+    write_weights(file, {**used, "steps": torch.tensor(3)})  # some of it is not all of it
+    with pytest.raises(CheckpointError, match="missing: .*queue"):
+        load_weights(blip(), file)

@@ -19,7 +19,9 @@ from vlcourse.recipes.recipe import merged
 
 RECIPES: dict[str, Recipe] = merged(clip.RECIPES, blip.RECIPES, llama.RECIPES)
 
-SHIPPED: tuple[str, ...] = ("clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "seq2seq-toy")
+SHIPPED: tuple[str, ...] = (
+    "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "seq2seq-toy", "blip-toy", "blip-toy-vqa"
+)  # fmt: skip
 
 
 def train_recipe(

@@ -5,21 +5,16 @@ MED, its heads, and the position of each of the picture's tokens. So an arm take
 of one core. It is the same for all arms: what a picture shows is known to each from the start, and
 the arms differ in what they learn of texts and of how the two belong together.
 
-Every arm is kept in the cache, its run and its numbers, so that an experiment that was stopped goes
-on. ``VLCOURSE_PROCESSES=2`` trains two arms side by side, with one thread each.
+Every arm is kept (:mod:`vlcourse.teach.blip.experiments.cache`), its run and its numbers.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
-import multiprocessing
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,15 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlcourse import engine, files, paths, zoo
+from vlcourse import engine, zoo
 from vlcourse.data.collate.pictures import normalise
 from vlcourse.data.world import World
+from vlcourse.engine.checkpoint import checkpoints, load_weights
 from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
 from vlcourse.layers.frozen import freeze
 from vlcourse.models.blip import BLIP, TASKS, BLIPConfig
 from vlcourse.models.clip import CLIP
 from vlcourse.models.resnet import ResNet
 from vlcourse.recipes.blip import TOY_BLIP
+from vlcourse.teach.blip.experiments.cache import alone, each, kept, place
 from vlcourse.tokenizers import med
 
 EMBED, TOKENS = TOY_BLIP.embed, 16
@@ -46,9 +43,9 @@ TUNING_SEED = 100  # of weights and pictures that no arm has
 class Settings:
     """The numbers of an arm, the same for all arms of an experiment."""
 
-    steps: int = 800
+    steps: int = 300
     batch_size: int = 64
-    pictures: int = 12_000
+    pictures: int = 8_000
     """Training pictures; each comes several times."""
     objects: tuple[int, int] = (1, 2)
     """Least and greatest number of objects of a scene."""
@@ -58,9 +55,10 @@ class Settings:
     context: int = 40
     """Tokens of a training text; longer ones are cut. No true caption is."""
     queue: int = 1024
+    lr: float = 0.0
+    """Learning rate of all arms; 0: the best of ``rates`` after ``tuning_steps``."""
     rates: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
-    """Learning rates to choose from, by `tuned`."""
-    tuning_steps: int = 300
+    tuning_steps: int = 150
     pairs: int = 256
     """Test pictures for retrieval."""
     scenes: int = 400
@@ -165,20 +163,32 @@ def build(settings: Settings, arm: Arm, seed: int) -> BLIP:
 
 
 def train(
-    model: BLIP, data: Pairs, train_config: TrainConfig, context: int, out: Path | None = None
+    model: BLIP,
+    data: Callable[[], Pairs],
+    how: TrainConfig,
+    context: int,
+    out: Path | None = None,
 ) -> BLIP:
     """Train on pairs of which the pictures were seen already; the model then has the tower.
 
-    With ``out`` the run goes on from there; one that was finished is only read.
+    Args:
+        model: as it begins.
+        data: makes the pairs; called only where there is something left to train.
+        how: the training.
+        context: tokens of a text.
+        out: a run's folder: the run goes on from there, and one that was finished is only read. A
+            second process that wants the same run waits for the first.
     """
     only_rows(model)
-    run = RunConfig(log_every=50, save_every=250, keep=1)
-    trained = engine.fit(
-        model, data, partial(collate, context=context), train_config, run, out=out, plot=False
-    ).model
-    assert isinstance(trained, BLIP)
-    trained.image = tower()
-    return trained.eval()
+    run = RunConfig(log_every=50, save_every=250 if out else 0, keep=1)
+    into = partial(collate, context=context)
+    with alone(out) if out else nullcontext():
+        if out and any(step == how.steps for step, _ in checkpoints(out)):
+            load_weights(model, out)
+        else:
+            engine.fit(model, data(), into, how, run, out=out, plot=False)
+    model.image = tower()
+    return model.eval()
 
 
 def only_rows(model: BLIP) -> None:
@@ -193,50 +203,45 @@ def begun(model: BLIP, tasks: tuple[str, ...]) -> BLIP:
     return replace(model.config, tasks=tasks).adopt(copy.deepcopy(model))
 
 
-def pretrain_config(settings: Settings, lr: float, seed: int, steps: int = 0) -> TrainConfig:
-    """How an arm is trained; ``steps``: fewer than the settings'."""
-    steps = steps or settings.steps
-    return TrainConfig(
-        steps=steps, batch_size=settings.batch_size, lr=lr, warmup=min(100, steps // 4), seed=seed
-    )
+def pretrain_config(settings: Settings, seed: int) -> TrainConfig:
+    """How an arm is trained."""
+    s, warmup = settings, min(100, settings.steps // 4)
+    return TrainConfig(steps=s.steps, batch_size=s.batch_size, lr=s.lr, warmup=warmup, seed=seed)
+
+
+def key(settings: Settings, arm: Arm, how: TrainConfig, rest: Any = None) -> list[Any]:
+    """All that a training from nothing depends on. ``rest``: what its data depend on besides."""
+    s = settings
+    return [config(s, arm), arm.random, how, s.pictures, s.objects, s.context, rest]
 
 
 def trained(
     name: str,
     arm: Arm,
     data: Callable[[], Pairs],
-    lr: float,
     seed: int,
     settings: Settings,
-    rest: Any = None,
 ) -> BLIP:
-    """An arm's model, trained now or read from the cache; ``rest``: what its data depend on."""
-    how = pretrain_config(settings, lr, seed)
-    out = place(name, [settings, arm, how, rest])
-    return train(build(settings, arm, seed), data(), how, settings.context, out)
+    """An arm's model, trained now or read from the cache."""
+    how = pretrain_config(settings, seed)
+    out = place(name, key(settings, arm, how))
+    return train(build(settings, arm, seed), data, how, settings.context, out)
 
 
-def tuned(
-    name: str, arm: Arm, data: Callable[[int], Pairs], settings: Settings, rest: Any = None
-) -> dict[float, float]:
-    """The loss on clean validation pairs at each learning rate, after a shorter training.
+def loss_at(
+    lr: float, name: str, arm: Arm, data: Callable[[], Pairs], settings: Settings, rest: Any = None
+) -> float:
+    """The loss on clean validation pairs after a short training at a learning rate.
 
-    Each arm's rates are compared among themselves: one arm's loss says nothing about another's.
-    A training that ends in NaN counts as infinite.
-
-    Args:
-        name: of the arm.
-        arm: what is trained.
-        data: training pairs of a seed.
-        settings: the rates, and the steps.
-        rest: what else the data depend on.
+    A training that ends in NaN counts as infinite. ``data`` are those of :data:`TUNING_SEED`.
     """
-    s = settings
+    # With the steps α's ramp is shorter, too.
+    s = replace(settings, steps=settings.tuning_steps, lr=lr)
+    how = pretrain_config(s, TUNING_SEED)
 
-    def loss(lr: float) -> float:
-        how = pretrain_config(s, lr, TUNING_SEED, s.tuning_steps)
+    def make() -> float:
         try:
-            model = train(build(s, arm, TUNING_SEED), data(TUNING_SEED), how, s.context)
+            model = train(build(s, arm, TUNING_SEED), data, how, s.context)
         except NonFiniteLoss:
             return math.inf
         only_rows(model)
@@ -244,40 +249,12 @@ def tuned(
         into = partial(collate, context=s.context)
         return sum(engine.evaluate_loss(model, test, into, s.batch_size).values())
 
-    return {lr: kept(f"{name} rate", [s, arm, lr, rest], partial(loss, lr)) for lr in s.rates}
+    return kept(f"{name} rate", key(s, arm, how, rest), make)
 
 
-def best_rate(found: dict[float, float]) -> float:
-    """The learning rate with the lowest loss."""
-    return min(found, key=lambda lr: found[lr])
-
-
-def place(name: str, key: Any) -> Path:
-    """Where the cache keeps what is known by a name and by all that it depends on."""
-
-    def plain(value: Any) -> Any:
-        assert is_dataclass(value) and not isinstance(value, type)
-        return asdict(value)
-
-    text = json.dumps(key, sort_keys=True, default=plain)
-    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-    return paths.cache_dir("claims") / f"{name.replace(' ', '-')}-{digest}"
-
-
-def kept(name: str, key: Any, make: Callable[[], Any]) -> Any:
-    """What ``make()`` returned the first time, through JSON; made now if the cache has it not."""
-    folder = place(name, key)
-    path = folder.with_name(f"{folder.name}.json")
-    if not path.is_file():
-        files.write_json(path, make())
-    return json.loads(path.read_text("utf-8"))
-
-
-def each(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """``function(*a)`` for each, in as many processes as VLCOURSE_PROCESSES says (default 1)."""
-    processes = min(int(os.environ.get("VLCOURSE_PROCESSES", "1")), len(arguments))
-    if processes < 2:
-        return [function(*a) for a in arguments]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, torch.set_num_threads, (1,)) as pool:
-        return [future.result() for future in [pool.submit(function, *a) for a in arguments]]
+def with_rate(settings: Settings, loss: Callable[..., float], *rest: Any) -> Settings:
+    """The settings with the learning rate at which ``loss(lr, settings, *rest)`` is least."""
+    if settings.lr:
+        return settings
+    found = each(loss, [(lr, settings, *rest) for lr in settings.rates])
+    return replace(settings, lr=settings.rates[found.index(min(found))])

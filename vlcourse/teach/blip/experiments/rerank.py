@@ -64,7 +64,7 @@ def rerank(
         ``others``: the same of "blip-toy", with an interval over pictures, and each before and
         after. The figure has recall by the number looked at.
     """
-    s = settings or arms.Settings()
+    s = arms.with_rate(settings or arms.Settings(), sharing.loss_at)
     scores = sharing.trained((sharing.BASE,), seeds, s)[sharing.BASE]
     gains = [each["recall"] - each["recall itc"] for each in scores]
     blip = model or zoo.load("blip-toy")

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from statistics import mean
-from typing import Any
 
 from vlcourse.evals import metrics
 from vlcourse.models.blip import TASKS
 from vlcourse.models.med import SHARING
-from vlcourse.teach.blip.experiments import arms
+from vlcourse.teach.blip.experiments import arms, cache
 from vlcourse.teach.blip.experiments.score import Found, minus, score, with_ends
 from vlcourse.teach.measurement import Measurement
 
 SEEDS = (0, 1, 2)
 BASE = "all-but-sa"
+TUNED = "none"  # all arms learn at the rate that suits this one best, so none is favoured by it
 ARMS: dict[str, arms.Arm] = {
     **{kind: arms.Arm(sharing=kind) for kind in SHARING},
     "random": arms.Arm(random=True),
@@ -27,39 +27,31 @@ assert ARMS[BASE].tasks == TASKS
 Scores = Mapping[str, Sequence[Found]]
 
 
-def rate_of(name: str, settings: arms.Settings) -> float:
-    """The learning rate that suits an arm best: each has its own."""
+def loss_at(lr: float, settings: arms.Settings) -> float:
+    """The loss of :data:`TUNED` at a learning rate."""
     s = settings
-    data = partial(arms.clean, s.pictures)
-    found = arms.tuned(name, ARMS[name], lambda seed: data(seed, s.objects), s)
-    return arms.best_rate(found)
-
-
-def model_of(name: str, seed: int, settings: arms.Settings) -> Any:
-    """An arm's model, trained now or read from the cache."""
-    s = settings
-    return arms.trained(
-        name, ARMS[name], lambda: arms.clean(s.pictures, seed, s.objects), rate_of(name, s), seed, s
-    )
+    data = partial(arms.clean, s.pictures, arms.TUNING_SEED, s.objects)
+    return arms.loss_at(lr, "blip", ARMS[TUNED], data, s)
 
 
 def arm(name: str, seed: int, settings: arms.Settings) -> dict[str, float]:
     """What an arm can do (see `score`), and how many parameters its text model has."""
+    s, kind = settings, ARMS[name]
 
     def make() -> dict[str, float]:
-        model = model_of(name, seed, settings)
+        data = partial(arms.clean, s.pictures, seed, s.objects)
+        model = arms.trained(f"blip {name}", kind, data, seed, s)
         count = sum(parameter.numel() for parameter in model.text.parameters())
-        return {**score(model, settings), "parameters": float(count)}
+        return {**score(model, s), "parameters": float(count)}
 
-    key = [settings, ARMS[name], seed, rate_of(name, settings)]
-    return arms.kept(f"blip {name}", key, make)
+    trained = arms.key(s, kind, arms.pretrain_config(s, seed))
+    return cache.kept(f"blip {name}", [trained, s.pairs, s.scenes], make)
 
 
 def trained(names: Sequence[str], seeds: Sequence[int], settings: arms.Settings) -> Scores:
-    """The numbers of some arms, seed by seed."""
-    arms.each(rate_of, [(name, settings) for name in names])
+    """The numbers of some arms, seed by seed; the settings have a learning rate."""
     jobs = [(name, seed, settings) for seed in seeds for name in names]
-    found = dict(zip(((n, seed) for n, seed, _ in jobs), arms.each(arm, jobs), strict=True))
+    found = dict(zip(((n, seed) for n, seed, _ in jobs), cache.each(arm, jobs), strict=True))
     return {name: [found[name, seed] for seed in seeds] for name in names}
 
 
@@ -75,7 +67,7 @@ def sharing(seeds: Sequence[int] = SEEDS, settings: arms.Settings | None = None)
         by seed. In ``others``: "recall, none" for that difference against each of them, "true,
         none" in true captions; each arm's numbers ("none: recall"); its parameters.
     """
-    s = settings or arms.Settings()
+    s = arms.with_rate(settings or arms.Settings(), loss_at)
     return compare_sharing(trained(tuple(SHARING), seeds, s), seeds, s)
 
 
@@ -106,7 +98,7 @@ def hard_negatives(
         by seed. In ``others``: "gain: …" for this and the other foils, recall and captions; each
         arm's numbers ("hard: recall").
     """
-    s = settings or arms.Settings()
+    s = arms.with_rate(settings or arms.Settings(), loss_at)
     found = trained((BASE, "random"), seeds, s)
     return compare_negatives({"hard": found[BASE], "random": found["random"]}, seeds, s)
 
@@ -141,7 +133,8 @@ def measurement(
         seeds=tuple(seeds),
         recipe={
             "settings": asdict(settings),
-            "optimiser": asdict(arms.pretrain_config(settings, settings.rates[0], 0)),
+            "optimiser": asdict(arms.pretrain_config(settings, seeds[0])),
+            "tuned": TUNED,
         },
         others=others,
         figure={

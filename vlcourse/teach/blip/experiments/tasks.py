@@ -45,7 +45,7 @@ def tasks(
         without looking; "cider" and "bleu4"; "all tasks − …: recall" for what a small model of all
         tasks does better than a specialist, over the seeds.
     """
-    s = settings or arms.Settings()
+    s = arms.with_rate(settings or arms.Settings(), sharing.loss_at)
     blip, answers = model or zoo.load("blip-toy"), answerer or zoo.load("blip-toy-vqa")
     assert isinstance(blip, BLIP) and isinstance(answers, BLIPAnswerer)
     found, blind, likeness = measured(blip, answers, s)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from vlcourse.teach.capfilt.experiments.bootstrap import THRESHOLD, Texts
+from vlcourse.teach.capfilt.experiments.bootstrap import Texts
 
 RECALL = 0.9  # at which the filter's precision is wanted, too
 
 
-def filtering(table: Texts) -> dict[str, float]:
-    """How a filter judges texts.
+def filtering(table: Texts, threshold: float) -> dict[str, float]:
+    """How a filter judges texts, of which it keeps those above a threshold.
 
     Returns:
         ``precision``: of the texts kept, the share that is true; ``recall``: of the true ones, the
@@ -17,7 +17,7 @@ def filtering(table: Texts) -> dict[str, float]:
         that is true before; ``distinct``: different texts, as a share.
     """
     true, scores = table["true"], table["score"]
-    kept = [points > THRESHOLD for points in scores]
+    kept = [points > threshold for points in scores]
     right = sum(t and k for t, k in zip(true, kept, strict=True))
     best = sorted((points for points, t in zip(scores, true, strict=True) if t), reverse=True)
     limit = best[max(0, -(-int(RECALL * 1000) * len(best) // 1000) - 1)] if best else 0.0

@@ -11,9 +11,9 @@ from vlcourse.teach.blip.experiments.score import minus, with_ends
 from vlcourse.teach.capfilt.experiments.bootstrap import (
     WAYS,
     Settings,
-    chains,
+    all_arms,
     judged_web,
-    rate_of,
+    with_rate,
     written,
 )
 from vlcourse.teach.capfilt.experiments.filtered import filtering
@@ -37,11 +37,11 @@ def capfilt(seeds: Sequence[int] = SEEDS, settings: Settings | None = None) -> M
         recall"), with Student's intervals, and what the filter does to the web's texts and the
         synthetic ones ("web texts: precision"), means over the seeds.
     """
-    s = settings or Settings()
-    scores = chains(seeds, s, TABLE)
+    s = with_rate(settings or Settings())
+    scores = all_arms(seeds, s, TABLE)
     tables = {
-        "web texts": [filtering(judged_web(seed, s)) for seed in seeds],
-        "synthetic texts": [filtering(written("both", seed, s)) for seed in seeds],
+        "web texts": [filtering(judged_web(seed, s), s.threshold) for seed in seeds],
+        "synthetic texts": [filtering(written("both", seed, s), s.threshold) for seed in seeds],
     }
     return compare(scores, "both", "web", seeds, s, tables)
 
@@ -51,7 +51,7 @@ def diversity(seeds: Sequence[int] = SEEDS, settings: Settings | None = None) ->
 
     Arguments and result as of :func:`capfilt`.
     """
-    return two("both", "beam", seeds, settings or Settings())
+    return two("both", "beam", seeds, with_rate(settings or Settings()))
 
 
 def decouple(seeds: Sequence[int] = SEEDS, settings: Settings | None = None) -> Measurement:
@@ -59,14 +59,15 @@ def decouple(seeds: Sequence[int] = SEEDS, settings: Settings | None = None) -> 
 
     Arguments and result as of :func:`capfilt`.
     """
-    return two("both", "shared", seeds, settings or Settings())
+    return two("both", "shared", seeds, with_rate(settings or Settings()))
 
 
 def two(one: str, other: str, seeds: Sequence[int], s: Settings) -> Measurement:
     """Two ways of making the data, by what is learned from them, and by their synthetic texts."""
-    scores = chains(seeds, s, (one, other))
+    scores = all_arms(seeds, s, (one, other))
     tables = {
-        f"{way} texts": [filtering(written(way, seed, s)) for seed in seeds] for way in (one, other)
+        f"{way} texts": [filtering(written(way, seed, s), s.threshold) for seed in seeds]
+        for way in (one, other)
     }
     return compare(scores, one, other, seeds, s, tables)
 
@@ -105,7 +106,7 @@ def compare(
         low=low,
         high=high,
         seeds=tuple(seeds),
-        recipe={"settings": asdict(settings), "lr": rate_of(settings)},
+        recipe={"settings": asdict(settings)},
         others=others,
         figure={
             "ways": {way: list(WAYS[way]) for way in scores},
