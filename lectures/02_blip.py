@@ -103,6 +103,13 @@ with torch.no_grad():
 image_emb, text_emb = F.normalize(image_emb, dim=-1), F.normalize(text_emb, dim=-1)
 
 
+def smoothed_floor(vocabulary, smoothing):
+    """The entropy of a smoothed label: what a decoder that is always right still pays, in nats."""
+    spread = torch.full((vocabulary,), smoothing / vocabulary)
+    spread[0] += 1 - smoothing
+    return -(spread * spread.log()).sum().item()
+
+
 def percent(hits):
     """The mean of zeros and ones in %, with its 95 % interval (bootstrap)."""
     low, high = metrics.bootstrap_interval(hits)
@@ -429,7 +436,7 @@ with torch.no_grad():
 claims.stored("blip.hard_negatives")
 
 # %% [markdown]
-# Mind what the mining can offer: a foil such as "a star left of a circle" for "a circle left of a star" is a negative only if such a caption is *in the batch*. Mining finds the hardest pair there is; it does not make one up.
+# Mind what the mining can offer: a foil such as "a star left of a circle" for "a circle left of a star" is a negative only if such a caption is *in the batch*. Mining finds the hardest pair there is; it does not make one up. (`data.siblings=true` trains on scenes in twos that differ only in who stands where.)
 #
 # ## 6 · LM: writing
 #
@@ -467,11 +474,8 @@ def lm_targets(tokens, mask, prompt):
 
 # %%
 # NBVAL_CHECK_OUTPUT
-vocabulary, smoothing = IDS.vocab_size, blip.config.smoothing
-spread = torch.full((vocabulary,), smoothing / vocabulary)
-spread[0] += 1 - smoothing
-lm_floor = -(spread * spread.log()).sum().item()
-print(f"best possible {lm_floor:.2f} nats a token, guessing {math.log(vocabulary):.2f}")
+floor = smoothed_floor(IDS.vocab_size, blip.config.smoothing)
+print(f"always right {floor:.2f} nats a token, guessing {math.log(IDS.vocab_size):.2f}")
 
 # %% [markdown]
 # The floor is reached only if each next word is certain. It is not: a scene has many true captions, and nobody can know which one was picked.
@@ -589,28 +593,40 @@ show.grid(
 #
 # ### What loss is reasonable?
 #
-# From here on we use `blip-toy`, trained longer with a queue of 2,048. Before you look at its log, work out where a model starts that knows nothing:
-#
-# > **Predict first.** Batch 64, queue 2,048, vocabulary 723. What is the sum of the three losses at the first step?
+# > **Predict first.** Batch 32, no queue, a vocabulary of 723 tokens. What does each of the three losses cost a model that knows nothing? Which of them moves first?
 
 # %%
-queue, batch_size = blip.config.queue, recipe.train.batch_size
-starts = {
-    "ITC": math.log(queue + batch_size),
-    "ITM": losses.ITM_PRIOR,
-    "LM": math.log(IDS.vocab_size),
-}
-know_nothing = sum(starts.values())
-print(" + ".join(f"{name} {level:.2f}" for name, level in starts.items()), f"= {know_nothing:.2f}")
-plots.training_log(zoo.log("blip-toy"), {"knowing nothing": know_nothing})
+batch_size = run.recipe.train.batch_size
+plots.losses(
+    run.yours,
+    {
+        "itc": {"knowing nothing": math.log(batch_size)},
+        "itm": {"knowing nothing": losses.ITM_PRIOR},
+        "lm": {
+            "knowing nothing": math.log(IDS.vocab_size),
+            "always right": smoothed_floor(IDS.vocab_size, run.recipe.model.smoothing),
+        },
+    },
+)
 
 # %% [markdown]
 # How to read such curves:
 #
-# - **LM** falls first and soon seems to stop. Its floor is the smoothing's plus the choice among true captions, not 0 (section 6).
-# - **ITM** stays at 0.64 for a while, and only falls when cross-attention begins to work. It need not reach 0, because its negatives get *harder* as ITC gets better.
-# - **ITC** has a moving goal. Soft targets have an entropy of their own, and it grows with α and with τ. So this loss can rise while the model improves.
+# - **LM** falls fast and then seems to stop. Its floor is that of the smoothing plus the choice among true captions, not 0 (section 6).
+# - **ITM** waits at 0.64, and falls only when cross-attention begins to work. It need not reach 0, because its negatives get *harder* as ITC gets better.
+# - **ITC** has a moving goal. Soft targets have an entropy of their own, and it changes with α and τ. So this loss can rise while the model improves.
 #
+# From here on we use `blip-toy`, trained longer and with a queue of earlier features, so its ITC starts higher. Its shipped log, beside the sum that a model pays which knows nothing:
+
+# %%
+know_nothing = (
+    math.log(blip.config.queue + recipe.train.batch_size)
+    + losses.ITM_PRIOR
+    + math.log(IDS.vocab_size)
+)
+plots.training_log(zoo.log("blip-toy"), {"knowing nothing": know_nothing})
+
+# %% [markdown]
 # None of the three numbers says how good the model is. Measure what you want to use it for: the right panel.
 #
 # ## 8 · Find, then look
@@ -821,8 +837,8 @@ for run_name in ("blip-toy", "blip-base", "blip-large"):
 # |---|---|---|
 # | pairs | 14 M or 129 M images, 20 epochs | drawn on demand |
 # | image tower | ViT, from DeiT (B) or ImageNet-21k (L) | ResNet with a 4×4 grid, from `clip-toy-grid` |
-# | text model | BERT-base, from BERT's weights | 3 layers × 128, from nothing |
-# | queue, m, α | 57,600, 0.995, 0 → 0.4 | 2,048, 0.995, 0 → 0.4 |
+# | text model | BERT-base, from BERT's weights | the same MED, small, from nothing |
+# | queue, m, α | 57,600, 0.995, 0 → 0.4 | a shorter queue, the same m and α |
 # | optimiser | AdamW, weight decay 0.05, warm-up, then decay per epoch | AdamW, warm-up, cosine |
 # | hardware | two 16-GPU nodes | two cores |
 #

@@ -85,6 +85,15 @@ def test_a_log_shows_the_sum_and_the_parts_that_it_has() -> None:
     assert [text.get_text() for text in left.texts] == ["sum", "ITC", "ITM", "LM"]
 
 
+def test_each_loss_has_its_own_axis_and_its_own_levels() -> None:
+    rows = [{"step": i, "itc": 3.0, "itm": 0.6, "lm": 6.0 / i} for i in (1, 2)]
+    levels = {"itc": {"chance": 3.5}, "itm": {"chance": 0.64}, "lm": {"chance": 6.6, "best": 1.0}}
+    axes = plots.losses(rows, levels).axes
+    assert [axis.get_title() for axis in axes] == ["ITC", "ITM", "LM"]
+    assert [text.get_text() for text in axes[2].texts] == ["chance: 6.60", "best: 1.00"]
+    assert list(axes[2].lines[0].get_ydata()) == [6.0, 3.0]
+
+
 def test_ramps_and_ranks() -> None:
     left, right = plots.ramps({"0.5": 0.5 ** torch.arange(3)}, torch.tensor([0.0, 0.4])).axes
     assert left.lines[0].get_ydata().tolist() == [100, 50, 25]

@@ -148,6 +148,29 @@ def training_log(log: Sequence[Mapping[str, float]], levels: Mapping[str, float]
     return figure
 
 
+def losses(log: Sequence[Mapping[str, float]], levels: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Each loss of a training by itself, on a log axis of steps.
+
+    ``log``: rows with "step" and each loss by name. ``levels``: a loss → lines to compare with,
+    name → nats.
+    """
+    figure, axes = new_figure(13.5, 3.9, len(LOSSES))
+    steps = [row["step"] for row in log]
+    for axis, (name, colour) in zip(axes, LOSSES.items(), strict=True):
+        axis.plot(steps, [row[name] for row in log], color=colour, linewidth=2)
+        for said, level in levels[name].items():
+            axis.axhline(level, color=GREY, linestyle="--", linewidth=1.3)
+            axis.annotate(
+                f"{said}: {level:.2f}", (steps[-1], level), (0, 3), textcoords="offset points",
+                ha="right", fontsize=12,
+            )  # fmt: skip
+        top = max(*(row[name] for row in log), *levels[name].values())
+        axis.set(xscale="log", xlabel="training step (log)", ylim=(0, 1.12 * top))
+        axis.set_title(name.upper())
+    axes[0].set_ylabel("loss (nats)")
+    return figure
+
+
 def ramps(half_lives: Mapping[str, Tensor], alpha: Tensor) -> Figure:
     """How much a twin still knows of a step t steps ago, and how α rises.
 
