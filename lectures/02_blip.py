@@ -157,7 +157,7 @@ for way, passes in (
 figures.med()
 
 # %% [markdown]
-# - **Unimodal encoder.** BERT as you know it: the text alone, every token sees every other. It skips the cross-attention. Trained by **ITC**.
+# - **Unimodal encoder.** The text alone, as in BERT: every token sees every other. It skips the cross-attention. Trained by **ITC**.
 # - **Image-grounded encoder.** The same layers, plus *cross-attention* to the image between self-attention and feed-forward part. Trained by **ITM**.
 # - **Image-grounded decoder.** Cross-attention, too, but each token sees only those before it. Trained by **LM**.
 #
@@ -281,8 +281,8 @@ for kind, count in sizes.items():
     )
 
 # %% [markdown]
-# The paper compares these four in its table 3: sharing all but self-attention did best in retrieval and captioning there, and sharing everything worst, because the two directions
-# get in each other's way. Our measurement, on small models trained alike:
+# The paper compares these four in its table 3: sharing all but self-attention did best in retrieval and captioning there. Where self-attention was shared, both got worse: the authors see
+# a conflict between encoding and decoding. Our measurement, on small models trained alike:
 
 # %%
 claims.stored("blip.sharing")
@@ -497,8 +497,8 @@ for place in range(int(mask[0].sum()) - 1):
 #
 # ## 7 · Your own BLIP
 #
-# The three losses are simply added. Assemble the whole; your model then learns beside the library's, from the same weights and on the same batches. Its image tower starts from lecture 01's kind of
-# training (the paper starts from trained towers, too). The momentum encoders' features are given; the small model has no queue.
+# The three losses are simply added. Assemble the whole; your model then learns beside the library's, from the same weights and on the same batches. Its image tower starts from
+# `clip-toy-grid`, a CLIP whose tower keeps a 4×4 grid of tokens (the paper starts from trained towers, too). The momentum encoders' features are given; the small model has no queue.
 #
 # | `model` | the text model, `model.text` | a role, `block.reader` or `block.writer` |
 # |---|---|---|
@@ -907,7 +907,7 @@ for run_name in ("blip-toy", "blip-base", "blip-large"):
 #
 # </details>
 #
-# **5.** Why does re-ranking look at 256 pictures and not at all?
+# **5.** Why does re-ranking look at the best 256 pictures only?
 #
 # <details><summary>Answer</summary>
 #

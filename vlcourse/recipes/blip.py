@@ -168,7 +168,7 @@ RECIPES: tuple[Recipe, ...] = (
             alpha_steps=100,
         ),
         data=TOY_DATA,
-        train=TrainConfig(steps=110, batch_size=32, lr=2e-3, warmup=20),
+        train=TrainConfig(steps=100, batch_size=32, lr=2e-3, warmup=20),
         parts=(Part("image", "clip-toy-grid"),),
     ),
     paper_recipe("base", batch=2880, lr=3e-4),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 READER, WRITER, CROSS = COLOURS[4], COLOURS[3], COLOURS[5]
 _FEED = ("feed forward", OTHER)
+_OWN_FEED = ("feed forward", IMAGE)
 _LOOK = ("cross-attention", CROSS)
 _BOTH_WAYS = ("self-attention\nboth ways", READER)
 _BACK_ONLY = ("self-attention\nbackwards only", WRITER)
@@ -32,7 +33,7 @@ def med() -> Figure:
     figure, (axis,) = new_figure(13.5, 6.6)
     canvas(axis, 27, 13.2)
     stacks = (
-        ("image encoder", "the picture", IMAGE, "", (_FEED, ("self-attention", IMAGE))),
+        ("image encoder", "the picture", IMAGE, "", (_OWN_FEED, ("self-attention", IMAGE))),
         ("text encoder", "[CLS] a red circle", TEXT, "ITC", (_FEED, _BOTH_WAYS)),
         (
             "image-grounded\ntext encoder", "[ENC] a red circle", TEXT, "ITM",
