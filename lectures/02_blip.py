@@ -387,7 +387,7 @@ def negative_odds(similarity, same):
 
 
 # %% [markdown]
-# Here they are, for some of our 64 pairs, beside captions drawn at random (in brackets: the probability of that draw).
+# Here they are, for the six of our 64 pairs where the draw was least a matter of luck (its probability is in brackets), beside captions drawn at random.
 #
 # > **Predict first.** Cover the right-hand columns. For the first picture, what would a hard wrong caption look like?
 
@@ -401,7 +401,8 @@ drawn = {
     "a hard negative": (odds, torch.multinomial(odds, 1)[:, 0]),
     "a random negative": (evenly, torch.multinomial(evenly, 1)[:, 0]),
 }
-some_rows = odds.max(dim=1).values.topk(6).indices.tolist()  # where ITC has its strongest opinion
+how_likely = odds.gather(1, drawn["a hard negative"][1][:, None])[:, 0]  # (64,)
+some_rows = how_likely.topk(6).indices.tolist()
 plots.negatives(
     pictures[some_rows],
     [captions[i] for i in some_rows],
@@ -589,7 +590,7 @@ show.grid(
 )
 
 # %% [markdown]
-# Each caption was read back and compared with the scene: ✓ means that *every* word of it is true. It is kept as `blip-yours`.
+# Each caption was read back and compared with the scene: ✓ means that everything it says holds (saying it twice is allowed). It is kept as `blip-yours`.
 #
 # ### What loss is reasonable?
 #
