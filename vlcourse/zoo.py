@@ -30,7 +30,7 @@ from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
 from vlcourse.weights.state import to_cpu, trained_of, used_of, write_weights
 
-YOURS = {"clip-yours": "01", "llm-yours": "05"}
+YOURS = {"clip-yours": "01", "blip-yours": "02", "llm-yours": "05"}
 """The students' models and the lectures that make them; "clip-yours" is of "clip-capstone"."""
 
 
@@ -197,8 +197,13 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
 
 
 def history(result: engine.Result) -> list[dict[str, float]]:
-    """The rows of a training's log: step and loss, and the metrics where they were measured."""
-    names = ("loss", *result.metrics)
+    """The rows of a training's log: step and loss, and the metrics where they were measured.
+
+    Where the loss is a sum of several, each of these too.
+    """
+    other = {"step", "loss", "grad_norm", "lr", "samples_per_s", "mfu", *result.metrics}
+    parts = [name for name in result.history[0] if name not in other]
+    names = ("loss", *(parts if len(parts) > 1 else ()), *result.metrics)
     return [
         {"step": int(row["step"]), **{n: round(row[n], 4) for n in names if n in row}}
         for row in result.history

@@ -22,8 +22,9 @@ from vlcourse import zoo
 from vlcourse.engine import Result, fit
 from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
-from vlcourse.recipes import RECIPES, Recipe
+from vlcourse.recipes import RECIPES, Recipe, parts
 from vlcourse.teach import drawing, show
+from vlcourse.teach.blip.exercises import capstone as blip
 from vlcourse.teach.clip.exercises import capstone as clip
 from vlcourse.teach.exercise import is_yours
 from vlcourse.teach.llama.exercises import capstone as llama
@@ -32,7 +33,9 @@ from vlcourse.teach.yours import Capstone
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CAPSTONES: dict[str, Capstone] = {c.recipe: c for c in (clip.CAPSTONE, llama.CAPSTONE)}
+CAPSTONES: dict[str, Capstone] = {
+    c.recipe: c for c in (clip.CAPSTONE, blip.CAPSTONE, llama.CAPSTONE)
+}
 
 FIRST = 1e-5
 """Relative difference of the first step's losses, of one and the same weights: rounding at most."""
@@ -65,6 +68,14 @@ class Assembled(Trainable):
     def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The model's own."""
         return self.model.counts(batch)
+
+    def lr_factors(self) -> dict[str, float]:
+        """The model's own, whose parts are now parts of its."""
+        return {f"model.{name}": factor for name, factor in self.model.lr_factors().items()}
+
+    def after_step(self, step: int) -> None:
+        """The model's own: momentum encoders follow."""
+        self.model.after_step(step)
 
 
 @dataclass(frozen=True)
@@ -157,7 +168,7 @@ def train(name: str, function: Callable[..., Tensor], steps: int | None = None) 
 
 def _fit(recipe: Recipe, way: Callable[..., dict[str, Tensor]]) -> Result:
     torch.manual_seed(recipe.train.seed)  # the initial weights
-    model = Assembled(recipe.build_model(), way)
+    model = Assembled(parts.started(recipe, RECIPES), way)
     each = replace(recipe.run, log_every=1)
     data, collate = recipe.build_data("train"), recipe.collate(train=True)
     return fit(model, data, collate, recipe.train, each, plot=False)
