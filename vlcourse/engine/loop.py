@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from vlcourse.engine import batches, checkpoint, folder, parallel
+from vlcourse.engine.allocator import keep_freed_memory
 from vlcourse.engine.config import NonFiniteLoss, RunConfig, TrainConfig
 from vlcourse.engine.interrupts import Interrupted, Interrupts
 from vlcourse.engine.log import Log
@@ -91,6 +92,7 @@ def fit(
         CheckpointError, BatchError, ParallelError: see there.
     """
     place = Path(out) if out is not None else None
+    keep_freed_memory()
     ranks = parallel.start(run.parallel)
     placed = parallel.Placed(model, ranks, run, frozen)
     optimizer = adamw(placed.plain, config)
