@@ -60,7 +60,7 @@ import torch
 from einops import rearrange
 from torch.nn import functional as F
 
-from vlcourse import losses, paths, zoo
+from vlcourse import losses, zoo
 from vlcourse.data import world
 from vlcourse.data.collate.pictures import normalise
 from vlcourse.evals import captions as caption_evals
@@ -715,33 +715,21 @@ figures.answering()
 # > **Predict first.** What share of the questions can be answered *without the picture*, by the most frequent answer to the same question?
 
 # %%
-answerer = None
-if (paths.checkpoints_dir() / "blip-toy-vqa" / "model.safetensors").is_file():
-    answerer = zoo.load("blip-toy-vqa")
-else:
-    print("blip-toy-vqa is not on this machine: `vlcourse checkpoints blip-toy-vqa` trains it.")
-
-# %%
 asked = vqa.question_set(scenes=quick(60, 8), objects=(1, 2))
 blind = vqa.blind_answers(vqa.question_set("train", quick(1000, 50), objects=(1, 2)), asked)
-answers_by = {"without looking": blind}
-if answerer is not None:
-    answers_by["looking"] = vqa.rank_answers(answerer, tokenizer, asked)
+looking = vqa.rank_answers(zoo.load("blip-toy-vqa"), tokenizer, asked)
+answers_by = {"without looking": blind, "looking": looking}
 for who, given in answers_by.items():
     right_ones = torch.cat(list(vqa.by_kind(asked, given).values()))
     print(f"{who:15} {percent(right_ones)} of {len(asked)} questions")
 
 # %%
-vqa_figure = None
-if answerer is not None:
-    step = len(asked) // 8
-    shown = range(0, 8 * step, step)
-    vqa_figure = show.grid(
-        [asked[i][0].render(96) for i in shown],
-        [f"{asked[i][1].text} {answers_by['looking'][i]}" for i in shown],
-        size=3.0,
-    )
-vqa_figure
+shown_questions = range(0, len(asked), max(1, len(asked) // 8))[:8]
+show.grid(
+    [asked[i][0].render(96) for i in shown_questions],
+    [f"{asked[i][1].text} → {looking[i]}" for i in shown_questions],
+    size=3.0,
+)
 
 # %% [markdown]
 # ## 11 · Where does a word look?
