@@ -584,13 +584,13 @@ own_verdict = caption_evals.judge(own_words, unseen)["true"]
 capstone.keep(run)
 show.grid(
     [s.render(96) for s in unseen],
-    [("✓ " if ok else "✗ ") + said for said, ok in zip(own_words, own_verdict, strict=True)],
+    [said if ok else f"WRONG: {said}" for said, ok in zip(own_words, own_verdict, strict=True)],
     columns=3,
     size=3.2,
 )
 
 # %% [markdown]
-# Each caption was read back and compared with the scene: ✓ means that everything it says holds (saying it twice is allowed). It is kept as `blip-yours`.
+# Each caption was read back and compared with the scene: WRONG means that something it says does not hold, or that it is no sentence (saying something twice is allowed). It is kept as `blip-yours`.
 #
 # ### What loss is reasonable?
 #
@@ -666,7 +666,7 @@ for kind in matching.KINDS:
 #
 # ## 9 · Describe
 #
-# Captions by beam search with 3 beams, for test scenes. In the toy world we can check each word; a wrong caption gets ✗.
+# Captions by beam search with 3 beams, for test scenes. In the toy world we can check each word; a wrong caption is marked.
 
 # %%
 new_scenes = world.two_object_scenes(8, seed=30)
@@ -674,7 +674,7 @@ written = caption_evals.written_for(blip, tokenizer, new_scenes)
 true_words = caption_evals.judge(written, new_scenes)["true"]
 show.grid(
     [s.render(96) for s in new_scenes],
-    [("✓ " if ok else "✗ ") + said for said, ok in zip(written, true_words, strict=True)],
+    [said if ok else f"WRONG: {said}" for said, ok in zip(written, true_words, strict=True)],
     size=3.0,
 )
 
@@ -689,7 +689,7 @@ for draw_seed in (1, 2, 3):
     writing = caption_evals.Writing(top_p=0.9, seed=draw_seed)
     (drawn_text,) = caption_evals.written_for(blip, tokenizer, same_scene, writing)
     ok = caption_evals.judge([drawn_text], same_scene)["true"].item() == 1
-    print("✓" if ok else "✗", drawn_text)
+    print("true: " if ok else "wrong:", drawn_text)
 
 # %%
 test_scenes = caption_evals.caption_set(quick(200, 30))
