@@ -92,7 +92,8 @@ def fit(
         CheckpointError, BatchError, ParallelError: see there.
     """
     place = Path(out) if out is not None else None
-    keep_freed_memory()
+    if run.parallel != "fsdp":  # which is chosen to need little
+        keep_freed_memory()
     ranks = parallel.start(run.parallel)
     placed = parallel.Placed(model, ranks, run, frozen)
     optimizer = adamw(placed.plain, config)
