@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vlcourse.models.med import SHARING
+from vlcourse.teach import claims
 from vlcourse.teach.blip.experiments import arms, sharing
 from vlcourse.teach.capfilt.experiments import bootstrap, tables
-from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.measurement import Measurement, Verdict
 
 SEEDS = (0, 1, 2)
 SETTINGS = arms.Settings(lr=2e-3)
 TRIED = [0, 1, 2, 4, 8, 16, 256]
 ENDS = (("", 0.0), (" low", -0.03), (" high", 0.03))
+UNCLEAR = "does not show here"
+
+
+def verdict(id: str, result: Measurement) -> Verdict:
+    """What the ledger says of a measurement."""
+    found = claims.judge(id, result).verdict
+    assert found is not None
+    return found
 
 
 def found(recall: float, true: float, relation: float = 0.7) -> list[dict[str, float]]:

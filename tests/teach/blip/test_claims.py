@@ -6,19 +6,9 @@ import importlib
 
 import blip_measured as made
 import pytest
+from blip_measured import UNCLEAR, verdict
 
-from vlcourse.teach import claims as ledger
 from vlcourse.teach.blip import CLAIMS
-from vlcourse.teach.measurement import Measurement, Verdict
-
-UNCLEAR = "does not show here"
-
-
-def verdict(id: str, result: Measurement) -> Verdict:
-    """What the ledger says of a measurement."""
-    found = ledger.judge(id, result).verdict
-    assert found is not None
-    return found
 
 
 def test_the_experiment_of_each_claim_is_there() -> None:
