@@ -437,7 +437,7 @@ with torch.no_grad():
 claims.stored("blip.hard_negatives")
 
 # %% [markdown]
-# Mind what the mining can offer: a foil such as "a star left of a circle" for "a circle left of a star" is a negative only if such a caption is *in the batch*. Mining finds the hardest pair there is; it does not make one up. (`data.siblings=true` trains on scenes in twos that differ only in who stands where.)
+# Mind what the mining can offer: a foil such as "a star left of a circle" for "a circle left of a star" is a negative only if such a caption is *in the batch*. Mining finds the hardest pair there is; it does not make one up. So the `blip-toy` of this lecture was given some: with `data.foils=true` each pair brings a caption that one change made false, and ITM learns to refuse it (the hard negative texts of NegCLIP, Yuksekgonul et al. 2023). The two arms above had none.
 #
 # ## 6 · LM: writing
 #
@@ -651,7 +651,7 @@ claims.stored("blip.rerank")
 # %% [markdown]
 # ### Checking a caption
 #
-# The foils of lecture 01: a true caption against the same with one change. CLIP guessed when the change kept all the words. Now text and image have met; does ITM see it?
+# The foils of lecture 01: a true caption against the same with one change. CLIP guessed when the change kept all the words. Now text and image have met, and in training ITM was given foils of other pictures; does it see them here?
 
 # %%
 foil_scenes = world.two_object_scenes(quick(300, 60), seed=2)
@@ -662,7 +662,7 @@ for kind in matching.KINDS:
     print(f"{kind:18} true caption preferred: {percent(told[kind])}, {verdict}")
 
 # %% [markdown]
-# If a row says *could be chance*, remember section 5: what the loss never asked for is not learned, even by a model that could.
+# If a row says *could be chance*, remember section 5: what the loss never asked for is not learned, even by a model that could. How much is owed to the foils? `vlcourse train blip-toy data.foils=false` trains the same model without them.
 #
 # ## 9 · Describe
 #

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -248,7 +249,8 @@ class BLIP(Trainable):
         Args:
             batch: ``"pixels"`` (B, 3, S, S); ``"tokens"`` (B, L) ids, [CLS] w … [SEP] and padding;
                 ``"mask"`` (B, L) bool. Where some images occur several times also ``"groups"``
-                (B,): pairs with one number show the same image, and fit each other.
+                (B,): pairs with one number show the same image, and fit each other. ITM refuses
+                ``"foil_tokens"``, ``"foil_mask"`` (B, F), where there are any: false of the image.
 
         Over ranks the batch is all ranks' batches together, for the hard negatives too. (The
         paper's code draws them within each GPU's 75 pairs in pretraining, from all GPUs' in the
@@ -327,7 +329,7 @@ class BLIP(Trainable):
         seen: Tensor,
         batch: dict[str, Any],
     ) -> Tensor:
-        """Each pair, its image with a wrong text, and its text with a wrong image."""
+        """Each pair, its image with a wrong text, its text with a wrong image; and any foils."""
         tokens, mask, n = batch["tokens"], batch["mask"], len(seen)
         all_tokens, all_mask = losses.gather_texts(tokens, mask)
         length = all_tokens.shape[1]
@@ -347,10 +349,13 @@ class BLIP(Trainable):
         if losses.is_distributed():
             seen = torch.cat([seen, losses.gather_rows(seen)[wrong_image]])  # (2n, N, C)
             wrong_image = n + own
-        texts = torch.cat([tokens, all_tokens[wrong_text], tokens])  # (3n, L)
-        masks = torch.cat([mask, all_mask[wrong_text], mask])
-        logits = self.match(None, texts, masks, seen, rows=torch.cat([own, own, wrong_image]))
-        return losses.itm(logits, torch.arange(3 * n, device=seen.device) < n)
+        texts = [tokens, all_tokens[wrong_text], tokens]  # (n, L) each
+        masks, rows = [mask, all_mask[wrong_text], mask], [own, own, wrong_image]
+        if "foil_tokens" in batch:
+            texts, masks = [*texts, batch["foil_tokens"]], [*masks, batch["foil_mask"]]
+            rows.append(own)
+        logits = self.match(None, stacked(texts), stacked(masks), seen, rows=torch.cat(rows))
+        return losses.itm(logits, torch.arange(len(logits), device=seen.device) < n)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -392,3 +397,9 @@ class BLIP(Trainable):
     def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
         """(B, L) newest tokens → (B, V) logits of the one that follows."""
         return self.text.step(tokens, cache)
+
+
+def stacked(texts: Sequence[Tensor]) -> Tensor:
+    """(n, L) ids or masks of several lengths, one below the other: zeros on the right."""
+    longest = max(each.shape[1] for each in texts)
+    return torch.cat([nn.functional.pad(each, (0, longest - each.shape[1])) for each in texts])

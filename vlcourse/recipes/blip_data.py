@@ -68,6 +68,17 @@ class BLIPData(Pairs):
     """Words before each caption, which the model is given and does not learn to write."""
     groups: bool = False
     """Pairs that show one picture fit each other, as in the fine-tuning for retrieval."""
+    foils: bool = False
+    """The toy world: each pair comes with a caption that one change made false, left for right say,
+    and ITM learns to refuse it (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, 4.1)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.foils and self.source != "world":
+            raise RecipeError(
+                f"data.foils=true: only the toy world knows what is false of its pictures, and "
+                f"data.source={self.source} does not; set data.foils=false"
+            )
 
     def make_tokenizer(self, config: Any) -> med.MEDTokenizer:
         """See :func:`make_tokenizer`.
@@ -102,7 +113,8 @@ class BLIPData(Pairs):
         context, size = fitting(self.context, config.text.context), config.image.image_size
         augment = self.augment if train else "none"
         tokenizer = self.make_tokenizer(config)
-        return CaptionCollate(tokenizer, size, context, augment, self.prompt, self.groups)
+        foils = self.foils and train
+        return CaptionCollate(tokenizer, size, context, augment, self.prompt, self.groups, foils)
 
     def measure(self, config: Any, run: TrainConfig) -> Measure:
         """What the losses are for: retrieval and matching, and captions; else the loss of these."""

@@ -54,8 +54,6 @@ class Pairs(Pictures):
     """The column of captions; none: found by its name."""
     templates: tuple[str, ...] = PHOTO_TEMPLATES
     """Captions of a labelled source, with {} where the class name goes."""
-    siblings: bool = False
-    """Toy scenes in twos that differ in who stands where: `vlcourse.data.world.Siblings`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,8 +68,7 @@ class Pairs(Pictures):
         if self.source == "world":
             samples = self.n_train or run.steps * run.batch_size
             size = config.image.image_size
-            kind = world.Siblings if self.siblings and split == "train" else world.World
-            return kind(split, samples, size, self.objects, seed=run.seed)
+            return world.World(split, samples, size, self.objects, seed=run.seed)
         limit = self.n_train if split == "train" else 0
         source = find_source(self.source)
         return sources.open_source(

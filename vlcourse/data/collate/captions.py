@@ -24,6 +24,7 @@ class CaptionCollate:
         augment: as in :func:`vlcourse.data.collate.pictures.pixels`.
         prompt: words before each caption, "a picture of" say.
         groups: tell which pairs show one picture, so that each fits the other's caption.
+        foils: add to each toy scene's caption one that a change made false of the scene.
     """
 
     tokenizer: MEDTokenizer
@@ -32,6 +33,7 @@ class CaptionCollate:
     augment: Augmentation = "none"
     prompt: str = ""
     groups: bool = False
+    foils: bool = False
 
     def __post_init__(self) -> None:
         check_augmentation(self.augment)
@@ -42,13 +44,15 @@ class CaptionCollate:
         """Make a batch.
 
         Args:
-            samples: each with "id", "image" uint8 (3, H, W), "caption", and perhaps "image_id".
+            samples: each with "id", "image" uint8 (3, H, W), "caption", and perhaps "image_id";
+                for foils also with its "scene".
             generator: where the augmentation's chance comes from.
 
         Returns:
             ``{"pixels": (B, 3, S, S) float32, "tokens": (B, L) int64 [CLS] w … [SEP], "mask":
             (B, L) bool, True for text, "ids": list of str, "captions": list of str}``, and on
-            demand ``"groups"``: (B,) int64, a hash of "image_id", or of "id" where there is none.
+            demand ``"groups"``: (B,) int64, a hash of "image_id", or of "id" where there is none,
+            and ``"foil_tokens"``, ``"foil_mask"`` (B, F).
         """
         images = [s["image"] for s in samples]
         captions = [str(s["caption"]) for s in samples]
@@ -63,6 +67,11 @@ class CaptionCollate:
         }
         if self.groups:
             batch["groups"] = torch.tensor([number(s.get("image_id", s["id"])) for s in samples])
+        if self.foils:
+            false = [s["scene"].foil(s["caption"]) for s in samples]
+            texts = [f"{self.prompt} {foil}".strip() for foil in false]
+            ids, read = self.tokenizer(texts, self.context, truncate=True)
+            batch |= {"foil_tokens": ids, "foil_mask": read}
         return batch
 
 

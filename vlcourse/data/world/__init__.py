@@ -29,7 +29,6 @@ from vlcourse.data.world.foils import FOILS
 from vlcourse.data.world.questions import QUESTION_KINDS, Question
 from vlcourse.data.world.render import RGB
 from vlcourse.data.world.scene import Scene, render_batch
-from vlcourse.data.world.siblings import Siblings
 from vlcourse.data.world.words import (
     CLASSES,
     COLOURS,
@@ -65,7 +64,6 @@ __all__ = [
     "Question",
     "Relation",
     "Scene",
-    "Siblings",
     "Thing",
     "World",
     "class_index",
