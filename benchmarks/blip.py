@@ -4,8 +4,9 @@ Captions: random weights, the same in both, which take turns; 4 images of 384 px
 of 5 to 20 tokens, float32. They must be equal, token for token.
 
 A step of pretraining: all three losses, 4 images of 224 px, captions of 30 tokens, queues of 57,600
-features, AdamW: seconds, the share of each part, and the peak memory of its process. (transformers
-has no pretraining to compare with.)
+features, AdamW, without the engine around it: seconds, the peak memory of its process, and the
+share of each part. The parts run alone, without the drawing of negatives, and so their sum is not
+the step. (transformers has no pretraining to compare with.)
 
     python benchmarks/blip.py [--rounds 5] [--threads 2]
 """
@@ -85,7 +86,8 @@ def captions(rounds: int) -> None:
     median = {name: statistics.median(values) for name, values in times.items()}
     row = ", ".join(f"{name} {value:.2f} s" for name, value in median.items())
     ratio = median["vlcourse"] / median["transformers"]
-    print(f"captions: {row}; {ratio:.2f} × transformers, the same captions of {found.shape[1]}")
+    print(f"captions: {row}; {ratio:.2f} × transformers")
+    print(f"  the same captions, of {found.shape[1]} tokens at most")
     print(f"  of ours {image:.2f} s are the image tower", flush=True)
 
 
@@ -96,7 +98,7 @@ def looks(model: BLIP, pixels: Tensor) -> None:
 
 
 def pretraining(rounds: int, threads: int) -> None:
-    """One step, whole and in parts; in a process of its own, whose peak memory is then its own."""
+    """One step, whole and in parts; in a process of its own, so that its peak memory is known."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = BLIPConfig.preset("ViT-B/16").build().train()
@@ -186,12 +188,15 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
-    print(f"ViT-B/16, batch {BATCH}, float32, {args.threads} threads, medians")
-    captions(args.rounds)
+    print(f"ViT-B/16, batch {BATCH}, float32, {args.threads} threads, medians", flush=True)
+    # Before the captions: Linux counts the peak of the process that starts another as the other's.
     spawned = multiprocessing.get_context("spawn")
     own = spawned.Process(target=pretraining, args=(args.rounds, args.threads))
     own.start()
     own.join()
+    if own.exitcode:
+        raise SystemExit(f"the step ended with code {own.exitcode}, for lack of memory perhaps")
+    captions(args.rounds)
 
 
 if __name__ == "__main__":

@@ -177,4 +177,4 @@ def test_a_process_that_dies_is_said_in_words(noisy: Path, tmp_path: Path) -> No
         run_many(noisy, tmp_path / "out", tiny_blips.die, Settings(), 2)
     with pytest.raises(JobError, match="no_such_folder"):
         make = partial(tiny_blips.their_judge, str(tmp_path / "no_such_folder"))
-        run_many(noisy, tmp_path / "out", make, Settings(), 2)
+        run_many(noisy, tmp_path / "out", make, Settings(), 1)
