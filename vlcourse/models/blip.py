@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse import losses
-from vlcourse.layers.cache import KVCache, Started
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.momentum import FeatureQueue, Momentum
 from vlcourse.layers.ranges import check
-from vlcourse.models.base import WIDTH, Trainable
-from vlcourse.models.blip_image import check_width, tower
+from vlcourse.models.base import WIDTH
+from vlcourse.models.blip_image import check_width
+from vlcourse.models.blip_parts import BLIPParts
 from vlcourse.models.blip_vit import BLIPViT, BLIPViTConfig
-from vlcourse.models.med import MED, MEDConfig
-from vlcourse.models.resnet import ResNet, ResNetConfig
+from vlcourse.models.med import MED
+from vlcourse.models.med_config import MEDConfig
+from vlcourse.models.resnet import ResNetConfig
 from vlcourse.names import no_such
 
 TASKS = ("itc", "itm", "lm")
@@ -115,14 +116,11 @@ PRESETS: dict[str, BLIPConfig] = {
 }
 
 
-class BLIP(Trainable):
+class BLIP(BLIPParts):
     """An image tower and a MED, with three losses that train them at once.
 
     ITC compares the two alone, ITM looks at them together, LM writes the text. The temperature τ is
     learned, starts at 0.07, and is kept within 0.001 and 0.5.
-
-    One whose text model only writes (``config.text.roles``, a published captioner) has no
-    projections, no ITM head and no τ; one that only reads cannot write.
 
     Attributes:
         twin: the momentum encoders; None where the config has no momentum, or no ITC.
@@ -132,21 +130,10 @@ class BLIP(Trainable):
     only_training = ("twin.", "image_queue.", "text_queue.", "steps")
 
     def __init__(self, config: BLIPConfig) -> None:
-        super().__init__()
         c = config
+        super().__init__(c.image, c.text, c.embed)
         self.config = c
-        self.image, self.grid = tower(c.image, c.embed)
-        self.text = MED(c.text)
-        if c.text.reads:
-            self.image_projection: nn.Module = (
-                nn.Identity()
-            )  # a ResNet's attention pooling projects
-            if isinstance(self.image, BLIPViT):
-                self.image_projection = nn.Linear(self.image.width, c.embed)
-            self.text_projection = nn.Linear(c.text.width, c.embed)
-            self.itm_head = nn.Linear(c.text.width, 2)
-            self.temperature = nn.Parameter(torch.tensor([0.07]))
-        self._train_only(c.tasks)
+        self.train_only(c.tasks)
         self.twin: Momentum | None = None
         if c.momentum and "itc" in c.tasks:
             self.twin = Momentum(
@@ -161,27 +148,6 @@ class BLIP(Trainable):
         self.steps: Tensor
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def _train_only(self, tasks: tuple[str, ...]) -> None:
-        """Freeze what none of the losses reaches."""
-        blocks: Any = list(self.text.blocks)
-        used: dict[str, list[nn.Module]] = {}
-        if self.config.text.reads:
-            readers = [b.reader for b in blocks]
-            alone = [m for r in readers for m in (r.attention, r.norm_attention, r.mlp, r.norm_mlp)]
-            used["itc"] = [self.image_projection, self.text_projection, self.text.reading, *alone]
-            used["itm"] = [self.grid, self.itm_head, self.text.reading, *readers]
-        if self.config.text.writes:
-            writers = [b.writer for b in blocks]
-            used["lm"] = [self.grid, self.text.writing, self.text.head, *writers]
-        self.requires_grad_(False)
-        self.image.requires_grad_(True)
-        for module in (module for task in tasks for module in used[task]):
-            module.requires_grad_(True)
-        if self.config.text.reads:
-            self.temperature.requires_grad_("itc" in tasks)
-        if "itc" not in tasks and isinstance(self.image, ResNet):
-            self.image.pool.requires_grad_(False)
-
     def train(self, mode: bool = True) -> BLIP:
         """As every module's. Before the first step the twins become copies of what is there now:
         weights may have come from elsewhere since they were made. A frozen part's twin is as still
@@ -193,55 +159,6 @@ class BLIP(Trainable):
             if mode and not self.steps.is_meta and not int(self.steps):
                 self.twin.copy(self)
         return self
-
-    def look(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) normalised images → (B, embed) embeddings and (B, N, width) tokens."""
-        feature, seen = self.image(pixels)
-        return self._projected(feature), self.grid(seen["tokens"])
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) images → (B, embed) embeddings, not L2-normalised."""
-        return self._projected(self.image(pixels)[0])
-
-    def _projected(self, feature: Tensor) -> Tensor:
-        if not self.config.text.reads:
-            raise ModelError("this BLIP only writes: it has nothing to compare images with")
-        return self.image_projection(feature)
-
-    def image_tokens(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) images → (B, N, width): what the text model looks at."""
-        return self.grid(self.image(pixels)[1]["tokens"])
-
-    def encode_text(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L) ids → (B, embed) embeddings, not L2-normalised."""
-        return self.text_projection(self.text.encode(tokens, mask, only_first=True)[:, 0])
-
-    def match(
-        self,
-        pixels: Tensor | None,
-        tokens: Tensor,
-        mask: Tensor | None = None,
-        image_tokens: Tensor | None = None,
-        *,
-        rows: Tensor | None = None,
-        cls_for_enc: bool = False,
-    ) -> Tensor:
-        """Does the text fit the image? (B, 2) logits, [no, yes].
-
-        Args:
-            pixels: (M, 3, S, S), or None when ``image_tokens`` (M, N, C) are given.
-            tokens, mask, rows, cls_for_enc: as in :meth:`MED.ground`; M = B without ``rows``.
-        """
-        seen = self._seen(pixels, image_tokens)
-        states = self.text.ground(
-            tokens, seen, mask, rows=rows, cls_for_enc=cls_for_enc, only_first=True
-        )
-        return self.itm_head(states[:, 0])
-
-    def forward(self, pixels: Tensor, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, 3, S, S) images and (C, L) texts → (B, C) cosines / τ, as CLIP's."""
-        image, text = self.encode_image(pixels), self.encode_text(tokens, mask)
-        return losses.similarity(image, text, 1 / self.temperature)
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The losses of ``config.tasks``, of pairs of an image and its text.
@@ -367,38 +284,6 @@ class BLIP(Trainable):
             self.image_queue.write()
             self.text_queue.write()
             self.twin.follow(self, self.config.momentum)
-
-    def _seen(self, pixels: Tensor | None, image_tokens: Tensor | None) -> Tensor:
-        if (pixels is None) == (image_tokens is None):
-            raise ModelError("BLIP looks at pixels or at image tokens: give one of the two")
-        return self.image_tokens(pixels) if image_tokens is None else image_tokens  # type: ignore
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens."""
-        return self.config.text.vocab_size
-
-    def start(
-        self,
-        tokens: Tensor | None,
-        mask: Tensor | None,
-        new_tokens: int,
-        pixels: Tensor | None = None,
-        image_tokens: Tensor | None = None,
-    ) -> Started:
-        """Look, read a prompt, make room for ``new_tokens`` (:mod:`vlcourse.generate.loop`).
-
-        Args:
-            tokens, mask, new_tokens: as in :meth:`MED.start`.
-            pixels: (B, 3, S, S), or None when ``image_tokens`` (B, N, C) are given.
-        """
-        return self.text.start(tokens, mask, new_tokens, self._seen(pixels, image_tokens))
-
-    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
-        """(B, L) newest tokens → (B, V) logits of the one that follows."""
-        return self.text.step(tokens, cache)
-
-
 def stacked(texts: Sequence[Tensor]) -> Tensor:
     """(n, L) ids or masks of several lengths, one below the other: zeros on the right."""
     longest = max(each.shape[1] for each in texts)

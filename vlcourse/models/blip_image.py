@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.positions import sine_grid
 from vlcourse.models.blip_vit import BLIPViT, BLIPViTConfig
-from vlcourse.models.med import MEDConfig
+from vlcourse.models.med_config import MEDConfig
 from vlcourse.models.resnet import ResNet, ResNetConfig
 
 

@@ -20,7 +20,8 @@ from vlcourse.models.base import WIDTH, Trainable
 from vlcourse.models.blip import BLIP
 from vlcourse.models.blip_image import check_width, tower
 from vlcourse.models.blip_vit import BLIPViTConfig
-from vlcourse.models.med import MED, MEDConfig
+from vlcourse.models.med import MED
+from vlcourse.models.med_config import MEDConfig
 from vlcourse.models.resnet import ResNet, ResNetConfig
 
 

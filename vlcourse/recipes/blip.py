@@ -8,7 +8,7 @@ from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.models.blip import BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.blip_vqa import BLIPAnswererConfig
-from vlcourse.models.med import MEDConfig
+from vlcourse.models.med_config import MEDConfig
 from vlcourse.recipes.blip_data import BLIPData, QuestionData
 from vlcourse.recipes.clip import TOY_GRID
 from vlcourse.recipes.recipe import Part, Recipe

@@ -17,7 +17,7 @@ from vlcourse.layers.frozen import evaluating
 from vlcourse.models.base import Trainable
 from vlcourse.models.blip import BLIP
 from vlcourse.models.blip_vqa import BLIPAnswerer
-from vlcourse.models.med import MEDConfig
+from vlcourse.models.med_config import MEDConfig
 from vlcourse.recipes.pairs import Pairs, Pictures
 from vlcourse.recipes.recipe import Measure, RecipeError, find_source, fitting
 from vlcourse.tokenizers import TokenizerError, med

@@ -17,7 +17,7 @@ from vlcourse.layers.errors import ModelError
 from vlcourse.models.blip import BLIP, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.blip_vqa import BLIPAnswererConfig
-from vlcourse.models.med import MEDConfig
+from vlcourse.models.med_config import MEDConfig
 from vlcourse.weights.blip_names import (
     HEAD,
     HEAD_BIAS,

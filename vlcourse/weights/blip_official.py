@@ -18,7 +18,7 @@ from vlcourse.layers.errors import ModelError
 from vlcourse.models.blip import BLIP, BLIPConfig
 from vlcourse.models.blip_vit import BLIPViTConfig
 from vlcourse.models.blip_vqa import BLIPAnswerer, BLIPAnswererConfig
-from vlcourse.models.med import MEDConfig
+from vlcourse.models.med_config import MEDConfig
 from vlcourse.weights import blip_names as names_of
 from vlcourse.weights import files
 from vlcourse.weights.blip import blocks
