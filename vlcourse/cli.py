@@ -154,7 +154,7 @@ def caption(args: argparse.Namespace) -> None:
     if not args.words:
         raise UsageError("which picture? vlcourse caption IMAGE ... --model NAME")
     from vlcourse.commands import caption as writer
-    from vlcourse.evals.captions import Writing
+    from vlcourse.evals.writing import Writing
 
     top_p = 0.9 if args.sample else 0.0
     writing = Writing(args.prompt, args.max_tokens, args.beams, top_p, args.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.data.world.web import WebWorld
+from vlcourse.evals.writing import Writing, write
 from vlcourse.jobs import JobError
 from vlcourse.jobs.blip import BLIPCaptioner, BLIPJudge, once
 from vlcourse.jobs.capfilt import run
@@ -70,6 +72,24 @@ def test_what_a_row_says_depends_on_its_picture_and_key_alone(
     assert scores.shape == (5,) and ((scores > 0) & (scores < 1)).all() and scores.std() > 1e-3
     twice = judge.score([pictures[0], pictures[0], pictures[1]], [TEXTS[1], TEXTS[0], TEXTS[1]])
     torch.testing.assert_close(twice[1:], scores[:2], atol=1e-5, rtol=1e-4)
+
+
+def test_the_job_writes_what_the_measures_write(pictures: list[Tensor]) -> None:
+    model, words = tiny_blips.ours(1), tiny_blips.Words()
+    for prompt in ("", "a picture of"):
+        captioner = BLIPCaptioner(model, words, beams=3, prompt=prompt)
+        writing = Writing(prompt or None, captioner.options.max_new_tokens)
+        alone = [write(model, words, picture[None], writing)[0] for picture in pictures]
+        assert captioner.caption(pictures, KEYS) == alone and len(set(alone)) > 1
+
+
+def test_a_model_that_only_writes_is_a_captioner(pictures: list[Tensor]) -> None:
+    """A published captioner: it has no τ, no projections and no ITM head."""
+    config = tiny_blips.ours().config
+    text = replace(config.text, roles="writer")
+    model = replace(config, tasks=("lm",), text=text).build()
+    said = BLIPCaptioner(model, tiny_blips.Words()).caption(pictures, KEYS)
+    assert len(said) == len(pictures) and any(said)
 
 
 def test_our_filter_is_the_softmax_of_match(pictures: list[Tensor]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from vlcourse.commands import UsageError, models, pictures
-from vlcourse.evals.captions import Writing, write
+from vlcourse.evals.writing import Writing, write
 from vlcourse.models.blip import BLIP
 
 AT_ONCE = 16  # pictures
@@ -28,7 +28,7 @@ def caption(places: Sequence[str], model: str, writing: Writing) -> Iterator[tup
         ModelError: when a caption of ``writing.max_tokens`` does not fit the model's context.
         RangeError: for numbers that are out of range.
     """
-    writing.options(end=0)  # a wrong number is refused before a model is loaded
+    writing.options()  # a wrong number is refused before a model is loaded
     files = pictures.files(places)
     named = models.find(model)
     network = named.model

@@ -8,22 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlcourse.data.collate.pictures import normalise, resize
-from vlcourse.generate.loop import search
-from vlcourse.generate.options import Options
+from vlcourse.evals.writing import beam, nucleus, pixels_of, prompt_of, written
 from vlcourse.models.blip import BLIP
 
 LONGEST = 64  # tokens of a caption; the world's longest has some 50, and BLIP was trained on 30
-
-
-def nucleus(longest: int) -> Options:
-    """How BLIP's captioner draws: top-p 0.9, and a penalty of 1.1 on what was said before."""
-    return Options(longest, temperature=1.0, top_p=0.9, repetition_penalty=1.1)
-
-
-def beam(longest: int, beams: int) -> Options:
-    """Beam search, for comparison: likelier texts, and less to learn from (table 2)."""
-    return Options(longest, beams=beams)
 
 
 class BLIPCaptioner:
@@ -37,23 +25,14 @@ class BLIPCaptioner:
     """
 
     def __init__(self, model: BLIP, tokenizer: Any, beams: int = 0, prompt: str = "") -> None:
-        self.model, self.tokenizer = model.eval(), tokenizer
-        self.prompt = [tokenizer.cls, *tokenizer.encode(prompt)] if prompt else []
-        # The first place is [DEC]'s.
-        longest = min(model.config.text.context, LONGEST) - max(len(self.prompt), 1)
-        options = beam(longest, beams) if beams else nucleus(longest)
-        self.options = Options(**{**vars(options), "end": tokenizer.sep, "pad": tokenizer.pad})
+        self.model, self.tokenizer, self.prompt = model.eval(), tokenizer, prompt
+        context = min(model.config.text.context, LONGEST)
+        longest = context - len(prompt_of(prompt, tokenizer))
+        self.options = beam(longest, beams) if beams else nucleus(longest)
 
     def caption(self, pictures: list[Tensor], keys: list[int]) -> list[str]:
         """A text for each picture; what is drawn depends on its own key alone."""
-        pixels = pixels_of(pictures, self.model)
-        tokens = torch.tensor([self.prompt] * len(pictures), device=pixels.device)
-        found = search(
-            self.model, tokens if self.prompt else None, self.options, tokenizer=self.tokenizer,
-            generator=keys, pixels=pixels,
-        )  # fmt: skip
-        assert found.texts is not None
-        return [texts[0].strip() for texts in found.texts]
+        return written(self.model, self.tokenizer, pictures, self.options, self.prompt, keys)
 
 
 class BLIPJudge:
@@ -73,13 +52,6 @@ class BLIPJudge:
         tokens, mask = tokens.to(pixels.device), mask.to(pixels.device)
         logits = self.model.match(None, tokens, mask, seen, rows=rows.to(pixels.device))
         return logits.float().softmax(dim=-1)[:, 1]
-
-
-def pixels_of(pictures: Sequence[Tensor], model: BLIP) -> Tensor:
-    """uint8 pictures of any size → (B, 3, S, S) as the model reads them."""
-    size = model.config.image.image_size
-    pixels = normalise(torch.stack([resize(picture, size) for picture in pictures]))
-    return pixels.to(model.temperature.device)
 
 
 def once(pictures: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
