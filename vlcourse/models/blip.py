@@ -284,6 +284,8 @@ class BLIP(BLIPParts):
             self.image_queue.write()
             self.text_queue.write()
             self.twin.follow(self, self.config.momentum)
+
+
 def stacked(texts: Sequence[Tensor]) -> Tensor:
     """(n, L) ids or masks of several lengths, one below the other: zeros on the right."""
     longest = max(each.shape[1] for each in texts)
