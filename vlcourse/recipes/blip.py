@@ -155,8 +155,8 @@ RECIPES: tuple[Recipe, ...] = (
         doc="blip-toy fine-tuned to answer questions about the toy world.",
         model=answerer_of(TOY_BLIP),
         data=QuestionData(objects=(1, 2)),
-        train=TrainConfig(steps=800, batch_size=128, lr=1e-3),
-        run=RunConfig(eval_every=400),
+        train=TrainConfig(steps=2000, batch_size=128, lr=1e-3),
+        run=RunConfig(eval_every=1000, save_every=500),
         parts=(Part("", "blip-toy"),),
     ),
     Recipe(
