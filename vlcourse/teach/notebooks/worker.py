@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
+from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -32,9 +35,26 @@ def work(
     ``limits``: seconds of processor time, and MB of memory.
     """
     fenced = fence.close(Path(folder), *limits)
+    leave_the_server()
     status, said = judge(id, cells)
     text = json.dumps({"fence": fenced, "status": status, "line": said[:4000]})
     pipe.send_bytes(json.dumps([sign(secret, text), text]).encode())
+
+
+def leave_the_server() -> None:
+    """Close what leads from a forked process back to its fork server and to the resource tracker.
+
+    An answer that writes to each file it finds open would end both, and with them whatever other
+    answers are being judged.
+    """
+    for owner, name in (
+        (getattr(forkserver, "_forkserver", None), "_forkserver_alive_fd"),
+        (getattr(resource_tracker, "_resource_tracker", None), "_fd"),
+    ):
+        if (open_file := getattr(owner, name, None)) is not None:
+            setattr(owner, name, None)
+            with suppress(OSError):
+                os.close(open_file)
 
 
 def sign(secret: bytes, text: str) -> str:
