@@ -87,3 +87,11 @@ def test_two_ways_are_shown_by_their_texts_and_what_is_learned() -> None:
     assert gains.get_title() == "nucleus − beam search"
     decoupled = capfilt_plots.decouple(made.ALL["blip.decouple"])
     assert "apart | one model" in ticks(decoupled.axes[1])
+
+
+def test_rerank_counts_from_few_to_many_when_read_from_json(tmp_path: Path) -> None:
+    claims.store("blip.rerank", made.ALL["blip.rerank"], 1.0, tmp_path)
+    figure = claims.stored("blip.rerank", tmp_path)
+    assert figure is not None
+    wanted = ["none", *map(str, made.TRIED[1:])]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == wanted

@@ -106,14 +106,15 @@ def rerank(result: Measurement) -> Figure:
     curve: Mapping[str, float] = result.figure["recall by k"]
     ends: Mapping[str, Sequence[float]] = result.figure["interval by k"]
     figure, axes = new_figure(13, 4.4, 2, width_ratios=(1.7, 1))
-    values = [100 * value for value in curve.values()]
-    low, high = ([100 * ends[k][i] for k in curve] for i in (0, 1))
-    places = range(len(curve))
+    counts = sorted(curve, key=int)  # a stored measurement has them in the alphabet's order
+    values = [100 * curve[k] for k in counts]
+    low, high = ([100 * ends[k][i] for k in counts] for i in (0, 1))
+    places = range(len(counts))
     axes[0].plot(places, values, "o-", color=MATCH)
     axes[0].fill_between(places, low, high, color=MATCH, alpha=0.2)
     axes[0].axhline(values[0], color=IMAGE, linestyle="--")
-    name_line(axes[0], "cosines alone", (len(curve) - 1, values[0]), IMAGE, (-4, -12))
-    axes[0].set_xticks(places, ["none", *list(curve)[1:]])
+    name_line(axes[0], "cosines alone", (len(counts) - 1, values[0]), IMAGE, (-4, -12))
+    axes[0].set_xticks(places, ["none", *counts[1:]])
     axes[0].set(xlabel="looked at, of 256", ylabel="recall@1 (%)", title="blip-toy, over pictures")
     for found in result.figure["arms"]:
         both = [100 * found["recall itc"], 100 * found["recall"]]
