@@ -14,7 +14,7 @@ from unittest import mock
 import torch
 
 HERE = Path(__file__).parent
-PRELOADED = ["tiny", "fsdp_ranks", "itc_ranks", "blip_ranks", "capfilt_jobs"]
+PRELOADED = ["tiny", "fsdp_ranks", "itc_ranks", "blip_ranks", "blip2_ranks", "capfilt_jobs"]
 PRELOADED += ["torch.utils.tensorboard", "torch._dynamo"]  # what the first step would import
 _server: int | None = None  # its process id
 

@@ -164,6 +164,40 @@ def itc_momentum(
     return total / 2
 
 
+def query_similarity(image: Tensor, text: Tensor) -> Tensor:
+    """The best of each image's queries: (n, Q, D) and (m, D) embeddings → (n, m) cosines.
+
+    Source: Li et al. 2023 (BLIP-2), section 3.1.
+    """
+    image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+    return torch.einsum("nqd,md->nmq", image, text).max(dim=-1).values
+
+
+def own_pairs(n: int, device: torch.device | str = "cpu") -> Tensor:
+    """(n, N) bool: which of all ranks' N rows is each of this rank's n."""
+    ranks, first = (dist.get_world_size(), dist.get_rank() * n) if is_distributed() else (1, 0)
+    return torch.eye(n * ranks, dtype=torch.bool, device=device)[first : first + n]
+
+
+def itc_smoothed(
+    to_text: Tensor, to_image: Tensor, positives: Tensor, smoothing: float = 0.0
+) -> Tensor:
+    """ITC from the logits themselves, several right answers and smoothed labels allowed.
+
+    Args:
+        to_text, to_image: (n, N) logits of this rank's images to all texts, and of its texts.
+        positives: (n, N) bool, at least one in each row; several share the label equally.
+        smoothing: share of the label that is spread over all N.
+
+    Returns:
+        Scalar loss in nats; the mean of the ranks' is the loss of the global batch.
+
+    Source: Li et al. 2023 (BLIP-2), section 3.1, and its code for the smoothing.
+    """
+    targets = soft_targets(torch.zeros_like(to_text), positives, smoothing)
+    return (F.cross_entropy(to_text, targets) + F.cross_entropy(to_image, targets)) / 2
+
+
 def equal_rows(tokens: Tensor, others: Tensor) -> Tensor:
     """(n, L) and (N, L) rows of ids → (n, N) bool: which are the same. Mask the padding before."""
     return (tokens[:, None] == others[None]).all(dim=-1)

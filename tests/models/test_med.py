@@ -251,7 +251,7 @@ def test_where_a_word_looks() -> None:
 
 def test_what_does_not_fit_is_refused_in_words() -> None:
     model, (tokens, _, images) = med(), batch()
-    with pytest.raises(ModelError, match="a text has 17 tokens, this MED takes 16"):
+    with pytest.raises(ModelError, match="a text has 17 tokens, this model takes 16"):
         model.encode(tokens.repeat(1, 3)[:, :17])
     with pytest.raises(ModelError, match="3 tokens and 15 new ones do not fit"):
         model.start(tokens[:, :3], None, 15, images)

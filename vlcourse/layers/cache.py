@@ -70,6 +70,7 @@ class KVCache:
         self.layers = [
             LayerCache(like.new_empty(shape), like.new_empty(shape)) for _ in range(layers)
         ]
+        self.device = like.device
         self.mask: Tensor | None = None
         self.context_mask: Tensor | None = None
         self._source = torch.arange(batch, device=like.device)  # (rows,) which context each has
@@ -86,8 +87,7 @@ class KVCache:
         """
         if mask is None and self.mask is None:
             return None
-        device = self.layers[0].keys.device
-        old, new = self.mask, mask
+        old, new, device = self.mask, mask, self.device
         if old is None:
             old = torch.ones(batch, self.length, dtype=torch.bool, device=device)
         if new is None:

@@ -32,6 +32,16 @@ def freeze(module: nn.Module) -> nn.Module:
     return module
 
 
+def thaw(module: nn.Module) -> nn.Module:
+    """The module, trained again: with a gradient, in the mode that its parents are put into.
+
+    In float32: in half precision small steps are lost, and large numbers overflow to NaN.
+    """
+    for part in module.modules():
+        part.__dict__.pop("train", None)
+    return module.float().requires_grad_(True)
+
+
 class _Stay:
     """A frozen module's ``train``. It hangs on the instance and hides the class's.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +17,7 @@ from vlcourse.models.base import WIDTH
 from vlcourse.models.blip_image import check_width
 from vlcourse.models.blip_parts import BLIPParts
 from vlcourse.models.blip_vit import BLIPViT, BLIPViTConfig
+from vlcourse.models.matching import hard_pairs
 from vlcourse.models.med import MED
 from vlcourse.models.med_config import MEDConfig
 from vlcourse.models.resnet import ResNetConfig
@@ -247,32 +247,12 @@ class BLIP(BLIPParts):
         batch: dict[str, Any],
     ) -> Tensor:
         """Each pair, its image with a wrong text, its text with a wrong image; and any foils."""
-        tokens, mask, n = batch["tokens"], batch["mask"], len(seen)
-        all_tokens, all_mask = losses.gather_texts(tokens, mask)
-        length = all_tokens.shape[1]
-        tokens = nn.functional.pad(tokens, (0, length - tokens.shape[1]))
-        mask = nn.functional.pad(mask, (0, length - mask.shape[1]))
-        same = losses.equal_rows(
-            tokens.masked_fill(~mask, -1), all_tokens.masked_fill(~all_mask, -1)
-        )
-        if "groups" in batch:
-            same |= batch["groups"][:, None] == losses.gather_rows(batch["groups"])
         with torch.no_grad():
             to_text = losses.similarity(feature, anchors[1], 1 / self.temperature)  # (n, N)
             to_image = losses.similarity(text, anchors[0], 1 / self.temperature)
-        wrong_text = losses.hard_negatives(to_text, same)  # (n,)
-        wrong_image = losses.hard_negatives(to_image, same)
-        own = torch.arange(n, device=seen.device)
-        if losses.is_distributed():
-            seen = torch.cat([seen, losses.gather_rows(seen)[wrong_image]])  # (2n, N, C)
-            wrong_image = n + own
-        texts = [tokens, all_tokens[wrong_text], tokens]  # (n, L) each
-        masks, rows = [mask, all_mask[wrong_text], mask], [own, own, wrong_image]
-        if "foil_tokens" in batch:
-            texts, masks = [*texts, batch["foil_tokens"]], [*masks, batch["foil_mask"]]
-            rows.append(own)
-        logits = self.match(None, stacked(texts), stacked(masks), seen, rows=torch.cat(rows))
-        return losses.itm(logits, torch.arange(len(logits), device=seen.device) < n)
+        pairs = hard_pairs(to_text, to_image, seen, batch)
+        logits = self.match(None, pairs.tokens, pairs.mask, pairs.images, rows=pairs.rows)
+        return losses.itm(logits, torch.arange(len(logits), device=seen.device) < len(seen))
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:
@@ -284,9 +264,3 @@ class BLIP(BLIPParts):
             self.image_queue.write()
             self.text_queue.write()
             self.twin.follow(self, self.config.momentum)
-
-
-def stacked(texts: Sequence[Tensor]) -> Tensor:
-    """(n, L) ids or masks of several lengths, one below the other: zeros on the right."""
-    longest = max(each.shape[1] for each in texts)
-    return torch.cat([nn.functional.pad(each, (0, longest - each.shape[1])) for each in texts])

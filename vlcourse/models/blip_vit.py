@@ -79,7 +79,7 @@ class BLIPViT(nn.Module):
             Block(c.width, Attention(c.width, c.heads), MLP(c.width, c.mlp_hidden), c.norm_eps)
             for _ in range(c.layers)
         )
-        self.norm_final = nn.LayerNorm(c.width, eps=c.norm_eps)
+        self.norm_final: nn.Module = nn.LayerNorm(c.width, eps=c.norm_eps)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

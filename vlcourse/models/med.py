@@ -16,7 +16,7 @@ from vlcourse.layers.cache import KVCache, Started
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.states import attention_weights, block_states
 from vlcourse.models.med_config import SHARING, MEDConfig
-from vlcourse.models.med_parts import Embedding, LMHead, MEDBlock
+from vlcourse.models.med_parts import Embedding, LMHead, MEDBlock, bert_normal
 
 
 def switch_first(tokens: Tensor, id: int, mask: Tensor | None = None) -> Tensor:
@@ -67,13 +67,8 @@ class MED(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """BERT's N(0, 0.02²) at its width of 768; at another width N(0, 0.02² · 768 / width)."""
-        for parameter in self.parameters():
-            if parameter.ndim == 2:
-                nn.init.normal_(parameter, std=0.02 * (768 / self.config.width) ** 0.5)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        """BERT's (:func:`vlcourse.models.med_parts.bert_normal`)."""
+        bert_normal(self, self.config.width)
 
     def encode(
         self, tokens: Tensor, mask: Tensor | None = None, *, only_first: bool = False

@@ -13,6 +13,19 @@ from vlcourse.layers.cache import LayerCache
 from vlcourse.layers.errors import ModelError
 
 
+def bert_normal(model: nn.Module, width: int) -> None:
+    """BERT's N(0, 0.02²) at its width of 768; at another width N(0, 0.02² · 768 / width).
+
+    For all that has two axes; the biases of linear maps become 0.
+    """
+    for parameter in model.parameters():
+        if parameter.ndim == 2:
+            nn.init.normal_(parameter, std=0.02 * (768 / width) ** 0.5)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+
+
 class Embedding(nn.Module):
     """LN(token + position). BERT's third summand, the segment, is left out in BLIP."""
 
@@ -31,7 +44,7 @@ class Embedding(nn.Module):
         length = tokens.shape[1]
         if past + length > len(self.positions):
             raise ModelError(
-                f"a text has {past + length} tokens, this MED takes {len(self.positions)}: "
+                f"a text has {past + length} tokens, this model takes {len(self.positions)}: "
                 "truncate it"
             )
         places = masks.positions(seen, past, length, tokens.device)  # (L,) or (B, L)
