@@ -617,13 +617,13 @@ plots.losses(
 # - **ITM** waits at 0.64, and falls only when cross-attention begins to work. It need not reach 0, because its negatives get *harder* as ITC gets better.
 # - **ITC** has a moving goal. Soft targets have an entropy of their own, and it changes with α and τ. So this loss can rise while the model improves.
 #
-# From here on we use `blip-toy`, trained longer and with a queue of earlier features, so its ITC starts higher. Its shipped log, beside the sum that a model pays which knows nothing:
+# From here on we use `blip-toy`, trained longer and with a queue of earlier features, so its ITC starts higher. Its ITM refuses a foil besides, three wrong ones to a match, so it starts lower. Its shipped log, beside the sum that a model pays which knows nothing:
 
 # %%
+wrong = 3 if recipe.data.foils else 2  # pairs that do not match, to one that does
+entropy = math.log(1 + wrong) - wrong / (1 + wrong) * math.log(wrong)
 know_nothing = (
-    math.log(blip.config.queue + recipe.train.batch_size)
-    + losses.ITM_PRIOR
-    + math.log(IDS.vocab_size)
+    math.log(blip.config.queue + recipe.train.batch_size) + entropy + math.log(IDS.vocab_size)
 )
 plots.training_log(zoo.log("blip-toy"), {"knowing nothing": know_nothing})
 

@@ -161,11 +161,11 @@ def losses(log: Sequence[Mapping[str, float]], levels: Mapping[str, Mapping[str,
         for said, level in levels[name].items():
             axis.axhline(level, color=GREY, linestyle="--", linewidth=1.3)
             axis.annotate(
-                f"{said}: {level:.2f}", (steps[-1], level), (0, 3), textcoords="offset points",
+                f"{said}: {level:.2f}", (steps[-1], level), (0, 8), textcoords="offset points",
                 ha="right", fontsize=12,
             )  # fmt: skip
         top = max(*(row[name] for row in log), *levels[name].values())
-        axis.set(xscale="log", xlabel="training step (log)", ylim=(0, 1.12 * top))
+        axis.set(xscale="log", xlabel="training step (log)", ylim=(0, 1.2 * top))
         axis.set_title(name.upper())
     axes[0].set_ylabel("loss (nats)")
     return figure
