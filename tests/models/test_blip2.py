@@ -292,6 +292,7 @@ def test_what_cannot_be_is_refused() -> None:
         ({"qformer": replace(small.qformer, text="none")}, "whose text is 'none'"),
         ({"qformer": replace(small.qformer, text="reads")}, "whose text is 'reads'"),
         ({"qformer": replace(small.qformer, image_width=13)}, "have width 12, and .* is 13"),
+        ({"image": replace(TOWERS["vit"], layers=1)}, "needs two layers"),
         ({"smoothing": 2.0}, "smoothing=2.0"), ({"prompt": 0}, "prompt=0"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=said):
