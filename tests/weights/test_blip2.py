@@ -122,6 +122,24 @@ def test_the_first_stage_back_again(tmp_path: Path) -> None:
         near(loaded(**asked).logits_per_image, theirs(**asked).logits_per_image)
 
 
+def test_parts_in_half_precision() -> None:
+    """transformers keeps the Q-Former in float32 and halves the tower with its last norm; ours has
+    that norm in float32, as the official code, or halves all."""
+    theirs, exact = first_stage()
+    theirs.vision_model.bfloat16()
+    pixels, tokens, mask = data()
+    asked = {"pixel_values": pixels, "input_ids": tokens, "attention_mask": mask.long()}
+    with torch.no_grad():
+        found = theirs(**asked, use_image_text_matching_head=True).logits_per_image
+        exact.image.bfloat16()
+        with pytest.warns(WeightsWarning):
+            halved = weights.from_hf(hf_retrieval(), dtype=torch.bfloat16)
+        assert isinstance(halved, BLIP2)
+        for ours in (exact, halved):
+            logits = ours.match(pixels, tokens, mask).float()
+            assert 0 < (logits - found).abs().max() < 0.1 * found.std()
+
+
 @EACH
 def test_the_loss_of_the_second_stage(llm: str) -> None:
     theirs = hf_writer(llm)

@@ -97,7 +97,7 @@ class SeesImages(Trainable):
             raise ModelError(
                 f"features are {tuple(features.shape)}, and this tower's are (B, N, {width})"
             )
-        return self.norm_image(features.float())
+        return self.norm_image(features.to(next(self.norm_image.parameters()).dtype))
 
 
 def check_width(image: TowerConfig, qformer: QFormerConfig) -> None:
