@@ -25,6 +25,7 @@ from torch import Tensor
 
 from vlcourse import weights
 from vlcourse.generate import generate, left_pad
+from vlcourse.models import qformer_masks
 from vlcourse.models.blip2 import BLIP2
 from vlcourse.models.blip2_llm import BLIP2LLM
 from vlcourse.models.llama import LLaMA
@@ -95,6 +96,22 @@ def test_the_first_stage_compares_and_matches_as_theirs() -> None:
         near(torch.nn.functional.normalize(text, dim=-1), found.text_embeds)
         matched = theirs(**asked, use_image_text_matching_head=True).logits_per_image
         near(ours.match(pixels, tokens, mask), matched)
+
+
+@pytest.mark.parametrize("name", ["unimodal", "multimodal_causal", "bidirectional"])
+def test_their_blocks_under_each_of_our_masks(name: str) -> None:
+    theirs, ours = first_stage()
+    pixels, tokens, mask = data()
+    allowed = getattr(qformer_masks, name)(QUERIES, mask)
+    least = torch.finfo(torch.float32).min
+    with torch.no_grad():
+        seen = theirs.vision_model(pixels).last_hidden_state
+        words = theirs.embeddings(tokens, query_embeds=theirs.query_tokens.expand(4, -1, -1))
+        found = theirs.qformer(
+            query_embeds=words, query_length=QUERIES, encoder_hidden_states=seen,
+            attention_mask=torch.zeros(allowed.shape).masked_fill(~allowed, least),
+        ).last_hidden_state  # fmt: skip
+        near(ours.qformer(ours.image_tokens(pixels), tokens, allowed), found)
 
 
 def test_the_first_stage_back_again(tmp_path: Path) -> None:
