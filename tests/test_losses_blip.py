@@ -165,3 +165,29 @@ def test_nothing_to_learn_is_no_loss_and_no_nan() -> None:
     loss.backward()
     assert loss.item() == 0 and hidden.grad is not None and hidden.grad.eq(0).all()
     assert losses.lm_sums(hidden, nn.Linear(5, 7), nothing).tolist() == [0, 0]
+
+
+def test_a_texts_similarity_to_an_image_is_that_to_its_best_query() -> None:
+    image = torch.tensor(
+        [[[2.0, 0.0], [0.0, 3.0]], [[-1.0, 0.0], [-1.0, -1.0]]], requires_grad=True
+    )
+    text = torch.tensor([[1.0, 0.0], [3.0, 4.0], [-5.0, 0.0]])
+    found = losses.query_similarity(image, text)
+    half = 0.5**0.5
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.8, 0.0], [-half, -0.6, 1.0]]))
+    found[0, 1].backward()  # the one that won learns
+    assert image.grad is not None and image.grad[0, 1].any() and not image.grad[0, 0].any()
+    assert losses.own_pairs(3).equal(torch.eye(3, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_smoothed_contrast_by_hand(dtype: torch.dtype) -> None:
+    to_text = (torch.randn(3, 3, generator=torch.Generator().manual_seed(0)) * 4).to(dtype)
+    own = torch.eye(3, dtype=torch.bool)
+    expected = sum(
+        nn.functional.cross_entropy(x.float(), torch.arange(3), label_smoothing=0.1)
+        for x in (to_text, to_text.T)
+    )
+    found = losses.itc_smoothed(to_text, to_text.T, own, 0.1)
+    torch.testing.assert_close(found, expected / 2)
+    assert losses.itc_smoothed(torch.eye(3) * 100, torch.eye(3) * 100, own) < 1e-6

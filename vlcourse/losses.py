@@ -49,6 +49,21 @@ def gather_rows(x: Tensor) -> Tensor:
     return _GatherRows.apply(x) if is_distributed() else x
 
 
+def same_rows(n: int, device: torch.device | str = "cpu") -> None:
+    """Refuse ranks with different numbers of rows, which would wait for each other for ever.
+
+    Raises:
+        ModelError: on all ranks, with the numbers.
+    """
+    if not is_distributed():
+        return
+    ends = torch.tensor([n, -n], device=device)
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX)
+    most, least = int(ends[0]), -int(ends[1])
+    if most != least:
+        raise ModelError(f"ranks have {least} to {most} rows: each needs as many as the others")
+
+
 def gather_texts(tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """All ranks' (n, L) ids and masks, in rank order, whatever their lengths: (W·n, longest L)."""
     if not is_distributed():
@@ -194,6 +209,7 @@ def itc_smoothed(
 
     Source: Li et al. 2023 (BLIP-2), section 3.1, and its code for the smoothing.
     """
+    to_text, to_image = to_text.float(), to_image.float()
     targets = soft_targets(torch.zeros_like(to_text), positives, smoothing)
     return (F.cross_entropy(to_text, targets) + F.cross_entropy(to_image, targets)) / 2
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vlcourse import engine
 from vlcourse.engine.optimizer import adamw
-from vlcourse.layers.frozen import evaluating, freeze
+from vlcourse.layers.frozen import evaluating, freeze, thaw
 from vlcourse.models.base import Trainable
 
 
@@ -86,3 +86,17 @@ def test_evaluating_puts_each_part_back_into_its_own_mode() -> None:
         assert not any(module.training for module in model.modules())
         raise KeyError
     assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_what_is_thawed_is_trained_again_and_in_float32() -> None:
+    model = Adapted()
+    model.trunk.half()
+    model.train()
+    assert not model.trunk.training
+    assert thaw(model.trunk) is model.trunk
+    assert {p.dtype for p in model.trunk.parameters()} == {torch.float32}
+    model.train()
+    assert all(part.training for part in model.trunk.modules())
+    model.losses({"x": torch.randn(4, 6)})["square"].backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert not any(part.training for part in model.eval().trunk.modules())

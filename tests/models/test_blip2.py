@@ -292,6 +292,7 @@ def test_what_cannot_be_is_refused() -> None:
         ({"qformer": replace(small.qformer, text="none")}, "whose text is 'none'"),
         ({"qformer": replace(small.qformer, text="reads")}, "whose text is 'reads'"),
         ({"qformer": replace(small.qformer, image_width=13)}, "have width 12, and .* is 13"),
+        ({"image": replace(TOWERS["vit"], layers=1)}, "needs two layers"),
         ({"smoothing": 2.0}, "smoothing=2.0"), ({"prompt": 0}, "prompt=0"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=said):
@@ -325,3 +326,25 @@ def test_a_tower_comes_from_a_clip_as_it_is() -> None:
     theirs = clip.eval().image(pixels)[1]["tokens"]
     assert model.train().image_features(pixels).equal(theirs)
     assert blip2_module.check_width(tower, model.config.qformer) is None
+
+
+@pytest.mark.parametrize("tower", ["vit", "grid"])
+def test_a_batch_of_one_gives_what_it_gives_in_a_larger_one(tower: str) -> None:
+    model, data = blip2(tower, tasks=("itc", "itg")), batch()
+    one = {name: tensor[2:3] for name, tensor in data.items()}
+    assert all(loss.isfinite() and loss.ndim == 0 for loss in model.losses(one).values())
+    with torch.no_grad():
+        for method in (model.match, lambda **x: model(**x).diagonal()[:, None]):
+            torch.testing.assert_close(method(**one), method(**data)[2:3], rtol=1e-4, atol=1e-4)
+    said = [generate(model, None, pixels=x["pixels"], max_new_tokens=5) for x in (one, data)]
+    assert said[0][0].equal(said[1][2])
+
+
+def test_all_of_it_in_half_precision() -> None:
+    model, data = blip2("eva"), batch()
+    exact = model.match(**data)
+    model.bfloat16()
+    half = model.match(**data)
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), exact, atol=0.03, rtol=0.1)
+    assert all(loss.isfinite() for loss in model.losses(data).values())

@@ -292,3 +292,20 @@ def test_what_cannot_be_is_refused() -> None:
         generate(writer("llama", queries_at=1), None, max_new_tokens=1, pixels=data["pixels"])
     with pytest.raises(ModelError, match="did you mean 'ViT-g OPT-2.7B'"):
         BLIP2LLMConfig.preset("ViT-g OPT-2.7")
+
+
+@pytest.mark.parametrize("llm", EACH)
+def test_a_batch_of_one_gives_what_it_gives_in_a_larger_one(llm: str) -> None:
+    model, data = writer(llm), told(llm)
+    losses = [
+        model.losses({name: tensor[i : i + 1] for name, tensor in data.items()})["lm"]
+        for i in range(4)
+    ]
+    counts = (data["targets"] != -100).sum(1)
+    mean = (torch.stack(losses) * counts).sum() / counts.sum()
+    torch.testing.assert_close(mean, model.losses(data)["lm"], rtol=1e-4, atol=1e-5)
+    said = [
+        generate(model, None, pixels=pixels, max_new_tokens=4)
+        for pixels in (data["pixels"], data["pixels"][1:2])
+    ]
+    assert said[0][1].equal(said[1][0])

@@ -46,3 +46,18 @@ def test_the_engine_trains_it_as_in_one_process(ranks: list[Report], mode: str) 
                     report["weights"][name], tensor, atol=1e-4, rtol=1e-3, msg=name
                 )
         assert report["metrics"] == pytest.approx(expected["metrics"], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_the_second_stage_too(ranks: list[Report], mode: str) -> None:
+    for llm in blip2_ranks.TOLD:
+        expected = blip2_ranks.told("none", llm)
+        for report in ranks:
+            found = report[f"{mode} told"][llm]
+            assert found == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def test_ranks_with_different_numbers_of_pairs_are_refused(ranks: list[Report]) -> None:
+    assert {report["refused"] for report in ranks} == {
+        "ranks have 2 to 3 rows: each needs as many as the others"
+    }

@@ -11,9 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlcourse import VlcourseError
+from vlcourse.models.blip2 import BLIP2Config
+from vlcourse.models.blip2_llm import BLIP2LLMConfig
 from vlcourse.models.clip import PRESETS as CLIPS
 from vlcourse.models.clip import CLIPConfig, TextConfig
+from vlcourse.models.eva import EVAConfig
 from vlcourse.models.llama import LLaMAConfig
+from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
 from vlcourse.models.vit import ViTConfig
@@ -26,7 +30,13 @@ VIT = ViTConfig(12, 4, 32, 2, 4)
 TEXT = TextConfig(61, 19, 32, 2, 4)
 RESNET = ResNetConfig(32, (1, 1, 1, 1), 4, 4)
 CLIP = CLIPConfig(16, VIT, TEXT)
-ALL = (LLAMA, T5, GPT2, VIT, TEXT, RESNET, CLIP)
+QFORMER = QFormerConfig(
+    3, 61, 19, 32, 2, 4, image_width=32, text="none", cls=1, sep=2, pad=0, dec=3
+)
+EVA = EVAConfig(12, 4, 32, 2, 4, 2.0)
+STAGE1 = BLIP2Config(16, EVA, qformer=replace(QFORMER, text="writes"))
+STAGE2 = BLIP2LLMConfig(VIT, 16, qformer=QFORMER, llm=LLAMA)
+ALL = (LLAMA, T5, GPT2, VIT, TEXT, RESNET, CLIP, QFORMER, EVA, STAGE1, STAGE2)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +98,10 @@ def test_any_numbers_give_a_model_or_a_sentence(config: Any, data: st.DataObject
         made = replace(CLIP, **{"image" if isinstance(made, ViTConfig) else "text": made})
     if isinstance(made, ResNetConfig):
         made = replace(CLIP, image=made)
+    if isinstance(made, QFormerConfig):
+        made = replace(STAGE2, qformer=replace(made, image_width=32))
+    if isinstance(made, EVAConfig):
+        made = replace(STAGE1, image=replace(made, width=32, heads=4))
     assert sum(p.numel() for p in made.build().parameters()) > 0
 
 

@@ -222,7 +222,7 @@ def test_long_lists_are_shortened_and_other_models_are_refused():
     with pytest.raises(WeightsError, match="no CLIP in OpenAI's layout: it has no visual.conv1"):
         weights.from_openai({"weight": torch.ones(2)})
     with pytest.raises(
-        WeightsError, match="of the type 'bert'; from_hf reads these types: blip, clip, llama, t5"
+        WeightsError, match="of the type 'bert'; from_hf reads these types: blip, blip-2, clip"
     ):
         tiny = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
         weights.from_hf(transformers.BertModel(transformers.BertConfig(**tiny)))

@@ -339,7 +339,7 @@ def test_other_models_are_refused() -> None:
         weights.from_hf(headless)
     tiny = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
     with pytest.raises(
-        WeightsError, match="type 'bert'; from_hf reads these types: blip, clip, ll"
+        WeightsError, match="type 'bert'; from_hf reads these types: blip, blip-2, clip, ll"
     ):
         weights.from_hf(transformers.BertModel(transformers.BertConfig(**tiny)))
 

@@ -137,3 +137,19 @@ def test_axes_of_size_one_in_front() -> None:
     assert torch.equal(again["positions"], model["positions"])
     with pytest.raises(WeightsError, match=r"1 misshapen: t \(4,\) instead of \(1, 1, 4\)"):
         fill(again, out | {"t": torch.ones(4)}, table)
+
+
+def test_ends_are_two_parts_with_nothing_between() -> None:
+    """As the biases of an attention whose keys have none."""
+
+    class Biases(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.v = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+
+    model, table = Biases(), [Rule("{q,v}", "qkv", "ends")]
+    fill(model, {"qkv": torch.arange(1.0, 7.0)}, table)
+    assert (model.q.tolist(), model.v.tolist()) == ([1, 2], [5, 6])
+    assert to_theirs(model.state_dict(), table)["qkv"].tolist() == [1, 2, 0, 0, 5, 6]
+    with pytest.raises(WeightsError, match=r"qkv \(4,\) instead of \(6,\)"):
+        fill(model, {"qkv": torch.zeros(4)}, table)

@@ -200,9 +200,13 @@ class BLIP2(SeesImages):
                 ``"groups"`` (B,): pairs with one number fit each other; and foils for ITM
                 (:func:`vlcourse.models.matching.hard_pairs`).
 
-        Over ranks, each of which must have as many pairs, the batch is all ranks' together.
+        Over ranks the batch is all ranks' together.
+
+        Raises:
+            ModelError: when the ranks have different numbers of pairs, or a pair has no negative.
         """
         c, tokens, mask = self.config, batch["tokens"], batch["mask"]
+        losses.same_rows(len(tokens), tokens.device)
         seen = self.image_tokens(batch.get("pixels"), batch.get("features"))
         found: dict[str, Tensor] = {}
         looked = self.qformer.look(seen)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.frozen import freeze
+from vlcourse.layers.states import block_states
 from vlcourse.models.base import Trainable
 from vlcourse.models.blip_image import GridTokens
 from vlcourse.models.blip_vit import BLIPViT, BLIPViTConfig
@@ -76,7 +77,9 @@ class SeesImages(Trainable):
         dtype = next(self.image.parameters()).dtype
         with torch.set_grad_enabled(self._tune and torch.is_grad_enabled()):
             if isinstance(self.image, ViT):
-                return self.image.before_last(pixels.to(dtype)).float()
+                before_last = self.image.blocks[-2]
+                (tokens,) = block_states([before_last], lambda: self.image(pixels.to(dtype)))
+                return tokens.float()
             return self.image(pixels.to(dtype))[1]["tokens"].float()
 
     def image_tokens(self, pixels: Tensor | None = None, features: Tensor | None = None) -> Tensor:
@@ -94,11 +97,14 @@ class SeesImages(Trainable):
             raise ModelError(
                 f"features are {tuple(features.shape)}, and this tower's are (B, N, {width})"
             )
-        return self.norm_image(features.float())
+        return self.norm_image(features.to(next(self.norm_image.parameters()).dtype))
 
 
 def check_width(image: TowerConfig, qformer: QFormerConfig) -> None:
-    """Refuse a Q-Former that expects image tokens of another width than the tower's."""
+    """Refuse a Q-Former that expects image tokens of another width than the tower's, and a CLIP's
+    ViT that has no block before the last."""
+    if isinstance(image, ViTConfig) and image.layers < 2:
+        raise ModelError("the tokens before a ViT's last block are taken: it needs two layers")
     if qformer.image_width != tower_width(image):
         raise ModelError(
             f"the image tower's tokens have width {tower_width(image)}, and qformer.image_width "

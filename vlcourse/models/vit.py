@@ -101,24 +101,6 @@ class ViT(nn.Module):
         Raises:
             ModelError: when the images have another size than the tower was built for.
         """
-        x = self._embed(pixels)
-        for block in self.blocks:
-            x = block(x)
-        return self.norm_post(x[:, 0]), {"tokens": x}
-
-    def before_last(self, pixels: Tensor) -> Tensor:
-        """(B, 1 + patches, width) before the last block, which is not computed.
-
-        The last block gathers an image's gist in the class token; what reads all tokens learns more
-        from those before it. The images as in :meth:`forward`.
-        """
-        x = self._embed(pixels)
-        for block in self.blocks[:-1]:
-            x = block(x)
-        return x
-
-    def _embed(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) → (B, 1 + patches, width), before the first block."""
         if pixels.shape[-2:] != (self.config.image_size, self.config.image_size):
             raise ModelError(
                 f"this tower takes {self.config.image_size} px images, not "
@@ -126,7 +108,10 @@ class ViT(nn.Module):
             )
         x = patch_embedding(pixels, self.patch.weight)  # (B, patches, D)
         x = torch.cat([self.class_token.expand(len(x), 1, -1), x], dim=1)  # (B, 1 + patches, D)
-        return self.norm_pre(x + self.positions)
+        x = self.norm_pre(x + self.positions)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm_post(x[:, 0]), {"tokens": x}
 
     def states(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """(B, 1 + patches, width) after each block; the images as in :meth:`forward`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vlcourse.weights.blip2_lavis import from_lavis as from_lavis
+from vlcourse.weights.blip2_lavis import to_lavis as to_lavis
 from vlcourse.weights.blip_official import from_salesforce as from_salesforce
 from vlcourse.weights.blip_official import to_salesforce as to_salesforce
 from vlcourse.weights.load import from_hf as from_hf

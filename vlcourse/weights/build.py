@@ -37,4 +37,9 @@ def filled(
             f"the weights of {name} have a shape that cannot be built: {files.first_line(error)}"
         ) from None
     fill(model, theirs, table, drop, f"the weights of {name}", dtype)
+    if lost := [name for name, buffer in model.named_buffers() if buffer.is_meta]:
+        made = config.build()  # what no file holds: the rotations of transformers' models
+        for each in lost:
+            path, _, leaf = each.rpartition(".")
+            setattr(model.get_submodule(path), leaf, made.get_buffer(each))
     return model.eval()

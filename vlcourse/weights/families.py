@@ -9,11 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from vlcourse.models.blip import BLIPConfig
+from vlcourse.models.blip2 import BLIP2Config
+from vlcourse.models.blip2_llm import BLIP2LLMConfig
 from vlcourse.models.blip_vqa import BLIPAnswererConfig
 from vlcourse.models.clip import CLIPConfig
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
-from vlcourse.weights import blip, clip, llama, t5
+from vlcourse.weights import blip, blip2, clip, llama, t5
 from vlcourse.weights.rename import Rule
 
 
@@ -47,6 +49,16 @@ FAMILIES = {
         blip.blocks,
         blip.hf_copies,
         blip.hf_lacks,
+    ),
+    "blip-2": Family(
+        (BLIP2Config, BLIP2LLMConfig),
+        blip2.config_from_hf,
+        blip2.config_to_hf,
+        blip2.hf_table,
+        blip2.hf_buffers,
+        blip2.blocks,
+        blip2.hf_copies,
+        blip2.hf_lacks,
     ),
     "clip": Family(
         CLIPConfig,

@@ -16,12 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse.models.blip import BLIP
+from vlcourse.models.blip2 import BLIP2
+from vlcourse.models.blip2_llm import BLIP2LLM
 from vlcourse.models.blip_vqa import BLIPAnswerer
 from vlcourse.models.clip import CLIP, CLIPConfig
 from vlcourse.models.llama import LLaMA
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.seq2seq import Seq2Seq
-from vlcourse.weights import blip, clip, files, llama, open_clip
+from vlcourse.weights import blip, blip2, clip, files, llama, open_clip
 from vlcourse.weights.build import check_depth, filled
 from vlcourse.weights.families import FAMILIES
 from vlcourse.weights.mappings import Merged, unwrapped
@@ -32,7 +34,7 @@ from vlcourse.weights.rename import once, to_theirs
 from vlcourse.weights.settings import Settings
 from vlcourse.weights.state import weights_of
 
-Model: TypeAlias = BLIP | BLIPAnswerer | CLIP | LLaMA | Seq2Seq
+Model: TypeAlias = BLIP | BLIPAnswerer | BLIP2 | BLIP2LLM | CLIP | LLaMA | Seq2Seq
 
 
 def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float32) -> Model:
@@ -40,9 +42,10 @@ def from_hf(source: nn.Module | str | Path, *, dtype: torch.dtype = torch.float3
 
     Which model follows from the type that theirs says it has: clip → CLIP, llama → LLaMA, t5 →
     Seq2Seq, blip → a BLIP that only reads (``BlipForImageTextRetrieval``) or only writes
-    (``BlipForConditionalGeneration``), or a BLIPAnswerer (``BlipForQuestionAnswering``). A head
+    (``BlipForConditionalGeneration``), or a BLIPAnswerer (``BlipForQuestionAnswering``), blip-2 → a
+    BLIP2 (``Blip2ForImageTextRetrieval``) or a BLIP2LLM (``Blip2ForConditionalGeneration``). A head
     that is the embeddings' matrix is shared here, too. What the layout has no place for is warned
-    of: BLIP's temperature.
+    of: BLIP's and BLIP-2's temperature.
 
     Args:
         source: a transformers model (``CLIPModel``, ``LlamaForCausalLM``,
@@ -257,6 +260,8 @@ def to_transformers(
     ours, weights = model.config, weights_of(model)
     if isinstance(model, BLIP):
         ours, weights = blip.one_role(model, architecture)
+    if isinstance(model, BLIP2):
+        ours, weights = blip2.reader_of(model)
     config = family.config_to_hf(ours)
     theirs, lacks = to_theirs(weights, family.table(ours)), family.lacks(ours)
     return {name: tensor for name, tensor in theirs.items() if name not in lacks}, config

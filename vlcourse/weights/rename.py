@@ -42,12 +42,13 @@ class Rule:
     """
 
     ours: str
-    """Our name; for "rows" with the parts in braces, as in ``*.attention.{q,k,v}.weight``."""
+    """Our name; for "rows" and "ends" with the parts in braces: ``*.attention.{q,k,v}.weight``."""
     theirs: str
     """Their name."""
-    op: Literal["same", "transpose", "rows", "halves", "scalar", "lead"] = "same"
+    op: Literal["same", "transpose", "rows", "ends", "halves", "scalar", "lead"] = "same"
     """same; transpose: theirs is ours turned; scalar: theirs is (), whatever ours is; rows: theirs
-    is our parts one under the other; halves: the rows of each head in another order, because we
+    is our parts one under the other; ends: the same of our two parts, with as many rows of zeros in
+    between, which are not read; halves: the rows of each head in another order, because we
     rotate the channels (2j, 2j + 1) by their position and they rotate (j, j + half a head); lead:
     theirs has axes of size 1 in front."""
     head: int = 0
@@ -68,6 +69,8 @@ class Entry:
         """Our tensors → theirs, contiguous; where nothing changes, in the same memory."""
         if self.rule.op == "rows":
             return torch.cat(list(parts))
+        if self.rule.op == "ends":
+            return torch.cat([parts[0], torch.zeros_like(parts[0]), parts[1]])
         whole = parts[0]
         if self.rule.op == "transpose":
             whole = whole.T
@@ -84,6 +87,8 @@ class Entry:
         """Their tensor → ours, with ``rows`` rows each; views where possible."""
         if self.rule.op == "rows":
             return whole.split(list(rows))
+        if self.rule.op == "ends":
+            return whole.chunk(3)[::2]
         if self.rule.op == "transpose":
             return [whole.T]
         if self.rule.op == "lead":
@@ -97,6 +102,8 @@ class Entry:
         """The shape of their tensor, from those of ours."""
         if self.rule.op == "rows":
             return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        if self.rule.op == "ends":
+            return (3 * shapes[0][0], *shapes[0][1:])
         if self.rule.op == "lead":
             return (1,) * self.rule.axes + shapes[0]
         return shapes[0][::-1] if self.rule.op == "transpose" else shapes[0]
@@ -275,7 +282,7 @@ def shorten(names: Sequence[str], most: int = 6) -> str:
 
 def _parts(rule: Rule) -> list[str]:
     """Our pattern without braces, once for each part."""
-    if rule.op != "rows":
+    if rule.op not in ("rows", "ends"):
         return [rule.ours]
     before, inside, after = re.split(r"[{}]", rule.ours)
     return [before + part + after for part in inside.split(",")]
