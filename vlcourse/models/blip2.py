@@ -220,8 +220,7 @@ class BLIP2(SeesImages, Matcher):
         if "itm" in c.tasks:
             pairs = hard_pairs(to_text, to_image, seen, batch)
             logits = self.match(None, pairs.tokens, pairs.mask, pairs.images, rows=pairs.rows)
-            matches = torch.arange(len(logits), device=tokens.device) < len(tokens)
-            found["itm"] = losses.itm(logits, matches)
+            found |= pairs.losses(logits)
         if "itg" in c.tasks:
             targets = losses.lm_targets(tokens, mask, c.prompt)
             hidden = self.qformer.decode(tokens, looked[:-1])
@@ -237,11 +236,14 @@ class BLIP2(SeesImages, Matcher):
         return to_text / self.temperature, to_image / self.temperature
 
     def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """ITG is a mean over the tokens that are learned."""
-        if "itg" not in self.config.tasks:
-            return {}
-        targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
-        return {"itg": (targets != -100).sum()}
+        """ITG is a mean over the tokens that are learned, the loss of foils one over the foils."""
+        found = {}
+        if "itg" in self.config.tasks:
+            targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
+            found["itg"] = (targets != -100).sum()
+        if "itm" in self.config.tasks and "foil_rows" in batch:
+            found["foils"] = torch.tensor(len(batch["foil_rows"]))
+        return found
 
     def lr_factors(self) -> dict[str, float]:
         """τ is no weight of a network, and need not learn as fast as they do."""

@@ -67,18 +67,41 @@ class Matcher(Trainable):
 
 
 class Pairs(NamedTuple):
-    """P texts, each beside one of M images; the first ones match, the others do not.
+    """P texts, each beside one of M images: n that match, 2n hard pairs that do not, and k foils.
 
     Attributes:
         tokens, mask: (P, L).
         images: (M, N, C) image tokens.
         rows: (P,) which image stands beside each text.
+        foils: k; None where the batch knows of no foils.
     """
 
     tokens: Tensor
     mask: Tensor
     images: Tensor
     rows: Tensor
+    foils: int | None = None
+
+    def losses(self, logits: Tensor) -> dict[str, Tensor]:
+        """ITM's loss, and apart from it that of the foils beside the texts they were made from.
+
+        They have a mean of their own: among twice as many pairs that differ in many words, those
+        that differ in the order of their words would hardly be heard.
+
+        Args:
+            logits: (P, 2), [no, yes].
+
+        Returns:
+            ``"itm"``; and ``"foils"``, 0 for a batch of which no caption has a foil.
+        """
+        n = (len(logits) - (self.foils or 0)) // 3
+        found = {"itm": losses.itm(logits[: 3 * n], torch.arange(3 * n, device=logits.device) < n)}
+        if self.foils is not None:
+            true = logits[self.rows[3 * n :]]
+            matches = torch.arange(2 * self.foils, device=logits.device) < self.foils
+            both = torch.cat([true, logits[3 * n :]])
+            found["foils"] = losses.itm(both, matches) if self.foils else both.sum()
+        return found
 
 
 def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[str, Any]) -> Pairs:
@@ -92,7 +115,7 @@ def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[st
             its texts to all images.
         images: (n, N', C) this rank's image tokens.
         batch: ``"tokens"``, ``"mask"`` (n, L); maybe ``"groups"`` (n,), and ``"foil_tokens"``,
-            ``"foil_mask"`` (n, F): texts that are false of their row's image.
+            ``"foil_mask"`` (k, F): texts that are false of the images of ``"foil_rows"`` (k,).
 
     Raises:
         ModelError: when a pair has no negative.
@@ -112,12 +135,13 @@ def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[st
     if losses.is_distributed():
         images = torch.cat([images, losses.gather_rows(images)[wrong_image]])  # (2n, N', C)
         wrong_image = n + own
-    texts = [tokens, all_tokens[wrong_text], tokens]  # (n, L) each
+    texts, foils = [tokens, all_tokens[wrong_text], tokens], None  # (n, L) each
     masks, rows = [mask, all_mask[wrong_text], mask], [own, own, wrong_image]
     if "foil_tokens" in batch:
         texts, masks = [*texts, batch["foil_tokens"]], [*masks, batch["foil_mask"]]
-        rows.append(own)
-    return Pairs(_stacked(texts), _stacked(masks), images, torch.cat(rows))
+        rows.append(batch["foil_rows"])
+        foils = len(batch["foil_rows"])
+    return Pairs(_stacked(texts), _stacked(masks), images, torch.cat(rows), foils)
 
 
 def _stacked(texts: Sequence[Tensor]) -> Tensor:

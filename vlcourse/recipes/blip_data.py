@@ -82,8 +82,9 @@ class BLIPData(Pairs):
     groups: bool = False
     """Pairs that show one picture fit each other, as in the fine-tuning for retrieval."""
     foils: bool = False
-    """The toy world: each pair comes with a caption that one change made false, left for right say,
-    and ITM learns to refuse it (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, 4.1)."""
+    """The toy world: a caption that says left, or two colours, comes with one in which right stands
+    there, or the colours are exchanged, and a loss of their own teaches ITM to tell the two apart
+    (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, section 4.1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
