@@ -104,14 +104,15 @@ def zero_shot(
     split: str = "heldout",
     scenes: int = 200,
 ) -> dict[str, float]:
-    """Accuracy by kind of question, their mean, both without the picture; and captions.
+    """Accuracy by kind of question, their mean, both without the picture; and captions, of known
+    compositions ("true" and so on) and of those of the questions ("true heldout").
 
     Args:
         model, tokenizer: as of :func:`answers`.
         objects: fewest and most objects of a scene.
         split: "heldout": each scene has an object whose colour and shape never came together in
             training.
-        scenes: of how many, each asked about and described.
+        scenes: of how many of each split, asked about and described.
     """
     asked = vqa.question_set(split, scenes, objects=objects)
     found: dict[str, float] = {}
@@ -120,7 +121,8 @@ def zero_shot(
         each = {kind: float(values.mean()) for kind, values in right.items()}
         found |= {f"{kind}{name}": value for kind, value in each.items()}
         found[f"mean{name}"] = sum(each.values()) / len(each)
-    told = captions.caption_set(scenes, objects, split)
-    texts = written(model, tokenizer, told)
-    judged = captions.judge(texts, told)
-    return found | {name: float(values.mean()) for name, values in judged.items()}
+    for name, of in (("", "test"), (f" {split}", split)):
+        told = captions.caption_set(scenes, objects, of)
+        judged = captions.judge(written(model, tokenizer, told), told)
+        found |= {f"{key}{name}": float(values.mean()) for key, values in judged.items()}
+    return found

@@ -57,7 +57,12 @@ class Matcher(Trainable):
 
     @abstractmethod
     def start(
-        self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, **image: Any
+        self,
+        tokens: Tensor | None,
+        mask: Tensor | None,
+        new_tokens: int,
+        pixels: Tensor | None = None,
+        image_tokens: Tensor | None = None,
     ) -> Started:
         """Look, read a prompt, make room for ``new_tokens`` (:mod:`vlcourse.generate.loop`)."""
 

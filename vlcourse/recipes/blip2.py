@@ -56,7 +56,7 @@ def toy_second(name: str, llm: str, at: int) -> Recipe:
 def paper_first(image: str) -> Recipe:
     """The first stage with CLIP's ViT-L/14 or EVA-CLIP's ViT-g/14.
 
-    The paper begins its Q-Former from BERT: name its weights with ``parts``, or begin from nothing.
+    The Q-Former begins as BERT (:mod:`vlcourse.weights.bert`).
     """
     return Recipe(
         name=f"blip2-{image.lower()}",
@@ -70,7 +70,7 @@ def paper_first(image: str) -> Recipe:
             PAPER_TRAIN, steps=FIRST_STEPS, batch_size=FIRST_BATCH[image], min_lr=FIRST_MIN
         ),
         run=PAPER_RUN,
-        parts=(TOWERS[image],),
+        parts=(TOWERS[image], Part("qformer", "google-bert/bert-base-uncased")),
     )
 
 
