@@ -19,7 +19,7 @@ from vlcourse.layers.ranges import check
 from vlcourse.models.base import EPS, WIDTH
 from vlcourse.models.blip2_image import SeesImages, TowerConfig, at_size, check_width
 from vlcourse.models.eva import EVAConfig
-from vlcourse.models.matching import hard_pairs
+from vlcourse.models.matching import Matcher, hard_pairs
 from vlcourse.models.qformer import QFormer
 from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.models.vit import ViTConfig
@@ -109,7 +109,7 @@ PRESETS: dict[str, BLIP2Config] = {
 }
 
 
-class BLIP2(SeesImages):
+class BLIP2(SeesImages, Matcher):
     """A frozen image tower and a Q-Former, with three losses that train it at once.
 
     ITC compares queries and text apart, ITM looks at them together, ITG writes the text from what

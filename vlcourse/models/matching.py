@@ -1,7 +1,8 @@
-"""Which images and texts ITM looks at together: each pair, and hard pairs that do not match."""
+"""What compares and matches images and texts, and which of them ITM looks at together."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,64 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlcourse import losses
+from vlcourse.layers.cache import KVCache, Started
+from vlcourse.models.base import Trainable
+
+
+class Matcher(Trainable):
+    """A model that compares images and texts apart, and looks at them together: BLIP, BLIP-2.
+
+    What an embedding of an image is, one vector or several, only :meth:`similarity` needs to know.
+    """
+
+    @abstractmethod
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) images → (B, …, embed) embeddings, not L2-normalised."""
+
+    @abstractmethod
+    def encode_text(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L) ids → (B, embed) embeddings, not L2-normalised."""
+
+    @abstractmethod
+    def similarity(self, image: Tensor, text: Tensor) -> Tensor:
+        """(B, …, embed) and (C, embed) embeddings → (B, C) cosines."""
+
+    @abstractmethod
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) images → (B, N, C): what :meth:`match` looks at."""
+
+    @abstractmethod
+    def match(
+        self,
+        pixels: Tensor | None,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        image_tokens: Tensor | None = None,
+        *,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Does the text fit the image? (B, 2) logits, [no, yes]; ``rows`` (B,): which of the
+        images each text goes with."""
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+
+    @abstractmethod
+    def start(
+        self,
+        tokens: Tensor | None,
+        mask: Tensor | None,
+        new_tokens: int,
+        pixels: Tensor | None = None,
+        image_tokens: Tensor | None = None,
+    ) -> Started:
+        """Look, read a prompt, make room for ``new_tokens`` (:mod:`vlcourse.generate.loop`)."""
+
+    @abstractmethod
+    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """(B, L) newest tokens → (B, V) logits of the one that follows."""
 
 
 class Pairs(NamedTuple):

@@ -14,9 +14,13 @@ from vlcourse import paths, weights
 from vlcourse.engine import checkpoint
 from vlcourse.layers.frozen import freeze
 from vlcourse.models.base import Trainable
+from vlcourse.models.qformer import QFormer
+from vlcourse.models.transformers_llm import TransformersConfig
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
+from vlcourse.weights.bert import from_bert, is_bert
 from vlcourse.weights.state import CheckpointError, Frozen, check_fit, digest, weights_of
+from vlcourse.weights.transformers_llm import language_model
 
 
 def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Trainable:
@@ -92,8 +96,12 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
     elif os.path.exists(path := os.path.expanduser(source)):
         checkpoint.load_weights(piece, Path(path))
         return piece
+    elif "/" in source and isinstance(piece, QFormer) and is_bert(source):
+        return from_bert(piece, source)
     elif "/" in source:
-        theirs = weights.from_hf(source)
+        config = piece.config
+        theirs_own = isinstance(config, TransformersConfig)
+        theirs = language_model(config, source) if theirs_own else weights.from_hf(source)
     else:
         raise RecipeError(
             f"{recipe.name}, parts={part.module}:{source}: {no_such('recipe', source, recipes)}"
