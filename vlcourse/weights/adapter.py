@@ -5,7 +5,7 @@ None of these files holds the LLaMA: they are read around one, whose weights are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,10 +42,10 @@ def from_released(source: Source, llm: LLaMA, prompts: int = 10) -> Adapter:
     theirs, name = _read(source)
     rows = _rows(theirs, QUERY, prompts, name)
     config = AdapterConfig(llm.config, prompts, _depth(rows // prompts, llm, name))
-    model = _around(config.build(), llm)
+    model = around(config.build(), llm)
     below = llm.config.layers - config.layers
     unused = [f"layers.{i}.attention.gate" for i in range(below)]  # stored for every layer
-    _fill({"layers": model.layers}, theirs, prompt_rules(config.layers, below), unused, name)
+    fill_parts({"layers": model.layers}, theirs, prompt_rules(config.layers, below), unused, name)
     return model
 
 
@@ -62,7 +62,7 @@ def to_released(model: Adapter) -> dict[str, Tensor]:
     table = prompt_rules(config.layers, below)
     closed = torch.zeros(1, config.llm.heads, 1, 1)
     gates = {f"layers.{i}.attention.gate": closed.clone() for i in range(below)}
-    return gates | to_theirs(_weights({"layers": model.layers}), table)
+    return gates | to_theirs(weights_of_parts({"layers": model.layers}), table)
 
 
 def from_released_v2(source: Source, llm: LLaMA, config: AdapterV2Config) -> AdapterV2:
@@ -95,13 +95,15 @@ def from_released_v2(source: Source, llm: LLaMA, config: AdapterV2Config) -> Ada
         visual_width=_tensor(theirs, "visual_query.weight", name).shape[1],
         visual_layers=len({k.split(".")[1] for k in theirs if k.startswith("visual_blocks.")}),
     )  # fmt: skip
-    model = _around(config.build(), llm)
+    model = around(config.build(), llm)
     own = llm.state_dict()
     shifts = {k: theirs[k] - own[v] for k, v in norms.items() if k in theirs}
     below = llm.config.layers - config.layers
     unused = [f"llama.layers.{i}.attention.gate" for i in range(below)]
     unused += [key for key in theirs if key.startswith("clip.")]  # CLIP's own, as it was
-    _fill(_v2_parts(model), {**theirs, **shifts}, v2_rules(config), unused, name, silent=_UNSAID)
+    fill_parts(
+        _v2_parts(model), {**theirs, **shifts}, v2_rules(config), unused, name, silent=_unsaid
+    )
     return model
 
 
@@ -115,24 +117,27 @@ def to_released_v2(model: AdapterV2) -> dict[str, Tensor]:
     config = model.config
     if config.fusion != "late":
         raise WeightsError("the released code fuses late: it has no early visual tokens")
-    weights = _weights(_v2_parts(model))
-    for part, neutral in (("scale", 1.0), ("k.bias", 0.0), ("v.bias", 0.0)):
-        told = [n for n, t in weights.items() if n.endswith(part) and bool((t != neutral).any())]
-        if n := shorten(told):
-            raise WeightsError(f"the released code has no {part.replace('.', ' ')}s, and {n} do")
-    said = {name: t for name, t in weights.items() if not _UNSAID(name)}
+    weights = weights_of_parts(_v2_parts(model))
+    for part, neutral, what in (
+        (".scale", 1.0, "scales"), (".k.bias", 0.0, "biases of keys"),
+        (".v.bias", 0.0, "biases of values"),
+    ):  # fmt: skip
+        told = [n for n, t in weights.items() if n.startswith("tuned.") and n.endswith(part)]
+        if own := [name for name in told if bool((weights[name] != neutral).any())]:
+            raise WeightsError(f"the released code has no {what}, and this adapter: {shorten(own)}")
+    said = {name: t for name, t in weights.items() if not _unsaid(name)}
     theirs = to_theirs(said, v2_rules(config))
-    own = model.llm.state_dict()
+    base = model.llm.state_dict()
     for key, ours in v2_norms(config.llm.layers).items():
         if key in theirs:
-            theirs[key] = theirs[key] + own[ours]
+            theirs[key] = theirs[key] + base[ours]
     below = config.llm.layers - config.layers
     closed = torch.zeros(1, config.llm.heads, 1, 1)
     gates = {f"llama.layers.{i}.attention.gate": closed.clone() for i in range(below)}
     return gates | theirs
 
 
-def _UNSAID(name: str) -> bool:
+def _unsaid(name: str) -> bool:
     """Whether the released version 2 has no place for this parameter of ours."""
     return name.startswith("tuned.") and name.endswith((".scale", ".k.bias", ".v.bias"))
 
@@ -175,23 +180,24 @@ def _depth(layers: int, llm: LLaMA, name: str) -> int:
     return layers
 
 
-def _around(model: Any, llm: LLaMA) -> Any:
+def around(model: Any, llm: LLaMA) -> Any:
     """The adapter around this very LLaMA, in eval mode."""
     model.llm = llm
     return model.eval()
 
 
-def _weights(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+def weights_of_parts(parts: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """The weights of an adapter's parts, under the names of the parts."""
     return {f"{n}.{name}": t for n, part in parts.items() for name, t in part.state_dict().items()}
 
 
-def _fill(
+def fill_parts(
     parts: Mapping[str, nn.Module],
     theirs: Mapping[str, Any],
     table: list[Rule],
-    drop: list[str],
+    drop: Collection[str],
     name: str,
-    silent: Any = None,
+    silent: Callable[[str], bool] | None = None,
 ) -> None:
     """Fill an adapter's parts, strictly; those that ``silent`` is true of stay as they are."""
     holder = nn.ModuleDict(parts)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from vlcourse.layers.around import LINEARS
 from vlcourse.models.adapter_v2 import AdapterV2Config
-from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.lora import LoRAConfig
 from vlcourse.weights.rename import Rule
 
@@ -107,13 +108,13 @@ def peft_lora(config: LoRAConfig) -> list[Rule]:
     return found
 
 
-def of_hf(names: list[str]) -> list[str]:
+def of_hf(names: Iterable[str]) -> list[str]:
     """transformers' last names of linear maps → ours, in our order; KeyError for another."""
     last = {name.rpartition(".")[2]: ours for ours, name in HF_LINEARS.items()}
     wanted = {last[name] for name in names}
     return [name for name in LINEARS if name in wanted]
 
 
-def hf_targets(config: LoRAConfig | LLaMAConfig, targets: tuple[str, ...]) -> list[str]:
-    """Ours → transformers' last names."""
+def hf_targets(targets: Iterable[str]) -> list[str]:
+    """Our names of linear maps → transformers' last names."""
     return [HF_LINEARS[name].rpartition(".")[2] for name in targets]
