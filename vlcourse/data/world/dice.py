@@ -82,6 +82,11 @@ PURPOSES: dict[str, int] = {
     "told to compare": 156,
     "told a form": 157,
     "asked for nothing": 158,
+    # what a teacher writes who sees no pictures
+    "teacher: captions": 161,
+    "teacher: asked": 162,
+    "teacher: words": 163,
+    "teacher: supposed": 164,
 }
 
 
