@@ -231,6 +231,7 @@ def test_prompts_are_computed_as_peft_does_with_open_gates(groups: int, layers: 
     theirs = adapted_twin(groups, layers)
     ours, tokens = ours_of(theirs), text(3, 8)
     assert ours.config.layers == layers and (ours.gates() > 0.4).all()
+    assert not any(parameter.requires_grad for parameter in ours.llm.parameters())
     expected = theirs(tokens).logits
     found = ours(tokens)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

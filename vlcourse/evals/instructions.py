@@ -8,10 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlcourse.data.collate.pictures import normalise
 from vlcourse.data.collate.text import IGNORED
 from vlcourse.data.corpus.instructions import INSTRUCTION_KINDS, Instructions
+from vlcourse.data.corpus.shown import CAPTION, asked
+from vlcourse.evals.captions import caption_set, judge
 from vlcourse.evals.reading import TextBatches
+from vlcourse.generate import Options, search
 from vlcourse.layers.frozen import evaluating
+from vlcourse.tokenizers import TextTokenizer
 
 
 @torch.no_grad()
@@ -85,3 +90,40 @@ def following(
     details = following_details(model, collate, split, scenes, objects, images)
     found = {kind: float(values.mean()) for kind, values in details.items()}
     return {**found, "score": sum(found.values()) / len(found)}
+
+
+@torch.no_grad()
+def captions(
+    model: nn.Module,
+    tokenizer: TextTokenizer,
+    size: int,
+    objects: tuple[int, int] = (1, 2),
+    n: int = 200,
+) -> dict[str, float]:
+    """What an adapter that sees says of pictures, word by word: the share that is true of them.
+
+    Args:
+        model: an adapter.
+        tokenizer: its own.
+        size: side of its images, in pixels.
+        objects, n: of the scenes, which are new.
+
+    Returns:
+        ``{"caption_true": …, "caption_coverage": …}``, as of
+        :func:`vlcourse.evals.captions.judge`.
+    """
+    scenes = caption_set(n, objects)
+    prompt = [tokenizer.bos, *tokenizer.encode(asked(CAPTION))]
+    device = next(model.parameters()).device
+    texts: list[str] = []
+    for start in range(0, n, 50):
+        shown = scenes[start : start + 50]
+        pixels = normalise(torch.stack([scene.render(size) for scene in shown])).to(device)
+        found = search(
+            model, torch.tensor([prompt] * len(shown), device=device),  # type: ignore[arg-type]
+            Options(48, end=tokenizer.eos), tokenizer=tokenizer, pixels=pixels,
+        )  # fmt: skip
+        assert found.texts is not None
+        texts += [own[0].strip() for own in found.texts]
+    judged = judge(texts, scenes)
+    return {f"caption_{k}": float(judged[k].mean()) for k in ("true", "coverage")}

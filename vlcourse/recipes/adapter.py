@@ -2,72 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from vlcourse.data.collate.text import TextCollate
-from vlcourse.data.corpus.instructions import Instructions
-from vlcourse.data.world.arrays import check_objects
 from vlcourse.engine.config import RunConfig, TrainConfig
-from vlcourse.evals import instructions
-from vlcourse.layers.ranges import check
-from vlcourse.models.adapter import AdapterConfig
+from vlcourse.models.adapter import AdapterConfig, ImageAdapterConfig
+from vlcourse.models.adapter_v2 import AdapterV2Config
 from vlcourse.models.lora import LoRAConfig
-from vlcourse.recipes.llama import TOY_LLAMA, make_tokenizer
-from vlcourse.recipes.recipe import Measure, Part, Recipe, fitting
-from vlcourse.tokenizers import TextTokenizer
-
-
-def context_of(config: Any) -> int:
-    """The longest text of an adapter's LLaMA, or of a LLaMA itself."""
-    return int(getattr(config, "llm", config).context)
-
-
-@dataclass(frozen=True)
-class ToldData:
-    """Instructions about the toy world's scenes, told in words; ``config`` in the methods is that
-    of an adapter, or a `LLaMAConfig` (fine-tuning of everything)."""
-
-    n_train: int = 0
-    """Training scenes; 0 makes a new one for every place in a batch."""
-    objects: tuple[int, int] = (2, 4)
-    """Fewest and most objects in a scene."""
-    turns: int = 3
-    """Instructions about a scene, one after the other; it is measured with one."""
-    tokenizer: str = "toy"
-    """toy: the toy corpus's, shipped; else the path of a LLaMA tokenizer.model."""
-    context: int = 512
-    """Most tokens of a sample; longer ones are cut."""
-
-    def __post_init__(self) -> None:
-        check(self, n_train=(0, 10**12), context=(2, 10**6), turns=(1, 1000))
-        check_objects(self.objects)
-
-    def make_tokenizer(self, config: Any) -> TextTokenizer:
-        """See :func:`vlcourse.recipes.llama.make_tokenizer`."""
-        return make_tokenizer(self.tokenizer, getattr(config, "llm", config).vocab_size)
-
-    def dataset(self, config: Any, run: TrainConfig, split: str) -> Instructions:
-        """The scenes of a split, map-style."""
-        n = self.n_train or run.steps * run.batch_size
-        return Instructions(split, n, run.seed, self.objects, self.turns)
-
-    def collate(self, config: Any, train: bool) -> TextCollate:
-        """Samples → batch; without the end-of-text token where responses are measured."""
-        context = fitting(self.context, context_of(config))
-        return TextCollate(self.make_tokenizer(config), context, end=train)
-
-    def measure(self, config: Any, run: TrainConfig) -> Measure:
-        """Exact responses on unseen compositions, by kind of instruction."""
-        collate = self.collate(config, train=False)
-        return lambda model: instructions.following(model, collate, objects=self.objects)
-
+from vlcourse.recipes.adapter_data import FileData, JointData, ShownData, ToldData
+from vlcourse.recipes.clip import TOY_GRID
+from vlcourse.recipes.llama import TOY_LLAMA
+from vlcourse.recipes.recipe import Part, Recipe
 
 TOLD_TRAIN = TrainConfig(
     steps=1500, batch_size=32, lr=1e-2, warmup=50, min_lr=0.05, weight_decay=0.02, beta2=0.95
 )
 TOLD_RUN = RunConfig(eval_every=500)
 TOY_ADAPTER = AdapterConfig(TOY_LLAMA, prompts=20, layers=3)
+TOY_V2 = AdapterV2Config(
+    TOY_LLAMA, image=TOY_GRID, image_embed=128, prompts=10, layers=2, queries=16, early=1,
+    visual_width=64, visual_layers=0, visual_heads=4,
+)  # fmt: skip
+FROZEN_LLM = Part("llm", "llm-toy", frozen=True)
+FROZEN_IMAGE = Part("image", "clip-toy-grid", frozen=True)
+
+ALPACA_RECORDS = 52_002
+PAPER_RUN = RunConfig(precision="bf16", checkpointing=True, workers=2, save_every=500, log_every=10)
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
@@ -77,7 +36,7 @@ RECIPES: tuple[Recipe, ...] = (
         data=ToldData(),
         train=TOLD_TRAIN,
         run=TOLD_RUN,
-        parts=(Part("llm", "llm-toy", frozen=True),),
+        parts=(FROZEN_LLM,),
     ),
     Recipe(
         name="adapter-toy-lora",
@@ -86,7 +45,7 @@ RECIPES: tuple[Recipe, ...] = (
         data=ToldData(),
         train=replace(TOLD_TRAIN, lr=1e-2),
         run=TOLD_RUN,
-        parts=(Part("llm", "llm-toy", frozen=True),),
+        parts=(FROZEN_LLM,),
     ),
     Recipe(
         name="adapter-toy-full",
@@ -96,5 +55,93 @@ RECIPES: tuple[Recipe, ...] = (
         train=replace(TOLD_TRAIN, lr=1e-3),
         run=TOLD_RUN,
         parts=(Part("", "llm-toy"),),
+    ),
+    Recipe(
+        name="adapter-toy-image",
+        doc="LLaMA-Adapter V1 with eyes around llm-toy, on instructions about pictures.",
+        model=ImageAdapterConfig(
+            TOY_LLAMA, prompts=20, layers=3, image=TOY_GRID, image_embed=128, projection=64
+        ),
+        data=ShownData(objects=(1, 2)),
+        train=TOLD_TRAIN,
+        run=TOLD_RUN,
+        parts=(FROZEN_LLM, FROZEN_IMAGE),
+    ),
+    Recipe(
+        name="adapter-v2-toy",
+        doc="LLaMA-Adapter V2 around llm-toy: captions and instructions train apart, together.",
+        model=TOY_V2,
+        data=JointData(),
+        train=replace(TOLD_TRAIN, batch_size=64),
+        run=TOLD_RUN,
+        parts=(FROZEN_LLM, FROZEN_IMAGE),
+    ),
+    Recipe(
+        name="adapter-v2-toy-visual",
+        doc="LLaMA-Adapter V2 around llm-toy on instructions about pictures, a teacher's as well.",
+        model=replace(TOY_V2, groups="shared"),
+        data=ShownData(objects=(1, 2), teacher=20),
+        train=TOLD_TRAIN,
+        run=TOLD_RUN,
+        parts=(FROZEN_LLM, FROZEN_IMAGE),
+    ),
+    Recipe(
+        name="adapter-7b",
+        doc="LLaMA-Adapter V1 as in the paper: 5 epochs of Alpaca's 52 K around LLaMA 7B; yours "
+        "with data.source=… and parts=llm:FOLDER:true.",
+        model=AdapterConfig.preset("7B"),
+        data=FileData(),
+        train=TrainConfig(  # Zhang et al. 2023, section 4.1; betas as in the released code
+            steps=5 * ALPACA_RECORDS // 64,
+            batch_size=64,
+            lr=9e-3,
+            warmup=2 * ALPACA_RECORDS // 64,
+            weight_decay=0.02,
+            beta1=0.9,
+            beta2=0.95,
+            clip_norm=0.0,
+        ),
+        run=PAPER_RUN,
+        parts=(Part("llm", "huggyllama/llama-7b", frozen=True),),
+    ),
+    Recipe(
+        name="adapter-7b-lora",
+        doc="LoRA as Alpaca-LoRA has it, on the same file around the same LLaMA 7B.",
+        model=LoRAConfig(AdapterConfig.preset("7B").llm),
+        data=FileData(),
+        train=TrainConfig(
+            steps=3 * ALPACA_RECORDS // 128,
+            batch_size=128,
+            lr=3e-4,
+            warmup=100,
+            weight_decay=0.0,
+            beta2=0.999,
+            clip_norm=1.0,
+        ),
+        run=PAPER_RUN,
+        parts=(Part("llm", "huggyllama/llama-7b", frozen=True),),
+    ),
+    Recipe(
+        name="adapter-v2-7b",
+        doc="LLaMA-Adapter V2 of the paper's shape around LLaMA 7B and CLIP's ViT-L/14, on a file "
+        "of instructions with and without pictures; yours with data.source=….",
+        model=AdapterV2Config.preset("7B"),
+        data=FileData(source="llava.json"),
+        train=TrainConfig(
+            steps=4 * ALPACA_RECORDS // 32,
+            batch_size=32,
+            lr=1.25e-4,
+            warmup=ALPACA_RECORDS // 32,
+            weight_decay=0.02,
+            beta1=0.9,
+            beta2=0.95,
+            clip_norm=0.0,
+        ),
+        run=PAPER_RUN,
+        parts=(
+            Part("llm", "huggyllama/llama-7b", frozen=True),
+            Part("image", "openai/clip-vit-large-patch14", frozen=True),
+            Part("image_projection", "openai/clip-vit-large-patch14", frozen=True),
+        ),
     ),
 )

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlcourse.layers.frozen import freeze
 from vlcourse.models.adapter import Adapter, AdapterConfig
 from vlcourse.models.adapter_v2 import AdapterV2, AdapterV2Config
 from vlcourse.models.llama import LLaMA
@@ -30,7 +31,7 @@ def from_released(source: Source, llm: LLaMA, prompts: int = 10) -> Adapter:
 
     Args:
         source: a state dict, or a .pth or .safetensors file with one.
-        llm: the LLaMA around which it stands; it is shared, not copied.
+        llm: the LLaMA around which it stands; it is shared, not copied, and frozen.
         prompts: K, which the file does not tell.
 
     Returns:
@@ -72,7 +73,7 @@ def from_released_v2(source: Source, llm: LLaMA, config: AdapterV2Config) -> Ada
 
     Args:
         source: a state dict, or a .pth file with one under "model".
-        llm: the LLaMA around which it stands; it is shared, not copied.
+        llm: the LLaMA around which it stands; it is shared, not copied, and frozen.
         config: sizes that the file does not tell: CLIP's tower and the heads of the queries. What
             the file tells (prompts, layers, whether biases and norms were tuned) is taken from it.
 
@@ -181,8 +182,8 @@ def _depth(layers: int, llm: LLaMA, name: str) -> int:
 
 
 def around(model: Any, llm: LLaMA) -> Any:
-    """The adapter around this very LLaMA, in eval mode."""
-    model.llm = llm
+    """The adapter around this very LLaMA, which is frozen from now on, in eval mode."""
+    model.llm = freeze(llm)
     return model.eval()
 
 

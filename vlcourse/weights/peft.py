@@ -45,7 +45,7 @@ def from_peft(
     Args:
         source: a folder as peft's ``save_pretrained`` writes it, or what its
             ``get_peft_model_state_dict`` gives.
-        llm: the LLaMA around which it stands; it is shared, not copied.
+        llm: the LLaMA around which it stands; it is shared, not copied, and frozen.
         settings: the content of adapter_config.json, which a state dict needs beside it.
 
     Returns:

@@ -23,15 +23,16 @@ from vlcourse.data.world.words import COLOURS, SHAPES
 from vlcourse.layers.ranges import RangeError
 
 INSTRUCTION_KINDS = ("describe", "count", "list", "compare", "form", "refuse")
-INSTRUCTION, RESPONSE = "instruction: {}", "response:"
+INSTRUCTION, RESPONSE = "anna said: {}", "ben said:"
 
+# Only words that the toy corpus has: a language model knows the words of its instructions.
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    "describe": ("describe the {}.", "tell me about the {}.", "say what the {} looks like."),
-    "count": ("count the {}.", "tell me the number of {}.", "say how many {} you see."),
-    "list": ("list all {}.", "name the {} one by one.", "say all {} in order."),
-    "compare": ("compare the {} and the {}.", "are the {} or the {} more?", "{} or {}: say which."),
-    "word": ("{} say it in one word.", "{} only one word.", "in one word: {}"),
-    "sentence": ("{} say it in a sentence.", "{} a whole sentence.", "in a sentence: {}"),
+    "describe": ("what is the {} like?", "what can be seen of the {}?", "the {}: what is it like?"),
+    "count": ("how many {} can we see?", "we see how many {}?", "the {}: how many are there?"),
+    "list": ("what are all the {}?", "all the {} in the picture?", "the {}: what are they?"),
+    "compare": ("more {} or more {}?", "are there more {} or {}?", "{} or {}: more of what?"),
+    "word": ("{} only that.", "{} and nothing else.", "only this: {}"),
+    "sentence": ("{} and all the words.", "{} with all the words.", "with all the words: {}"),
 }
 
 
