@@ -1,9 +1,10 @@
 """Instructions about the toy world: what to do, in words, and the one right response.
 
 Six kinds of tasks, each with several templates of words, as MultiInstruct has them (Xu et al.
-2023, "MultiInstruct"): describe a thing, count, list, compare, answer in a given form, and say so
-when a thing is not there. A reader of the toy corpus knows all that is needed, and has never been
-told to do any of it.
+2023, "MultiInstruct"). Four ask for what a reader of the toy corpus can do already, and has never
+been told to do in this way: describe a thing, count, compare, and say no to what is not there. Two
+ask for what it has never done: list, and answer in the form of a sentence. The words around an
+instruction and its response are Alpaca's, and new to it.
 """
 
 from __future__ import annotations
@@ -19,20 +20,27 @@ from vlcourse.data.world import World
 from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.facts import Object, Thing, count
 from vlcourse.data.world.scene import Scene
-from vlcourse.data.world.words import COLOURS, SHAPES
+from vlcourse.data.world.words import COLOURS, SEEN, SHAPES, allowed_pairs
 from vlcourse.layers.ranges import RangeError
 
-INSTRUCTION_KINDS = ("describe", "count", "list", "compare", "form", "refuse")
-INSTRUCTION, RESPONSE = "anna said: {}", "ben said:"
+KNOWN_KINDS = ("describe", "count", "compare", "refuse")
+NEW_KINDS = ("list", "form")
+INSTRUCTION_KINDS = (*KNOWN_KINDS, *NEW_KINDS)
+INSTRUCTION, RESPONSE = "instruction: {}", "response:"
 
-# Only words that the toy corpus has: a language model knows the words of its instructions.
+# Words that the toy corpus has: a language model knows the words of its instructions.
 TEMPLATES: dict[str, tuple[str, ...]] = {
-    "describe": ("what is the {} like?", "what can be seen of the {}?", "the {}: what is it like?"),
-    "count": ("how many {} can we see?", "we see how many {}?", "the {}: how many are there?"),
+    "colour": (
+        "what colour is the {}?",
+        "what colour is the {} here?",
+        "the {}: what colour is it?",
+    ),
+    "shape": ("what shape is the {}?", "what shape is the {} here?", "the {}: what shape is it?"),
+    "count": ("how many {} are there?", "how many {} are here?", "the {}: how many are there?"),
+    "compare": ("are there more {} than {}?", "more {} than {}?", "are more {} here than {}?"),
+    "refuse": ("is there {}?", "is {} in the picture?", "is there {} here?"),
     "list": ("what are all the {}?", "all the {} in the picture?", "the {}: what are they?"),
-    "compare": ("more {} or more {}?", "are there more {} or {}?", "{} or {}: more of what?"),
-    "word": ("{} only that.", "{} and nothing else.", "only this: {}"),
-    "sentence": ("{} and all the words.", "{} with all the words.", "with all the words: {}"),
+    "sentence": ("{} all the words.", "{} with all the words.", "with all the words: {}"),
 }
 
 
@@ -73,103 +81,86 @@ def _absent(objects: Sequence[Object]) -> list[Thing]:
 
 
 def to_describe(objects: Sequence[Object], key: int) -> Instruction | None:
-    """ "describe the circle." → "a small red circle"; None where no word means one thing only."""
+    """ "what colour is the circle?" → "red"; None where no word means one thing only."""
     if not (known := _known(objects)):
         return None
     obj, thing = Dice(key, "told to describe").pick(known)
-    whole = Thing(obj.colour, obj.shape, obj.size)
-    return Instruction(_worded("describe", key, thing.noun()), str(whole), "describe")
+    asked, answer = ("colour", obj.colour) if thing.shape else ("shape", obj.shape)
+    return Instruction(_worded(asked, key, thing.noun()), answer, "describe")
 
 
 def to_count(objects: Sequence[Object], key: int) -> Instruction:
-    """ "count the circles." → "2 circles"."""
+    """ "how many circles are there?" → "2"; one time in four of what is not there."""
     dice = Dice(key, "told to count")
     things = [Thing(shape=obj.shape) for obj in objects] + [Thing(obj.colour) for obj in objects]
     thing = dice.pick(_absent(objects) if dice.below(4, at=32) == 0 else things, at=8)
-    number = count(objects, thing)
-    text = _worded("count", key, thing.noun(2))
-    return Instruction(text, f"{number} {thing.noun(number)}", "count")
-
-
-def to_list(objects: Sequence[Object], key: int) -> Instruction:
-    """ "list all colours." → "red, blue"; in the order of the objects, each as often as it is."""
-    what = Dice(key, "told to list").pick(("colour", "shape", "object"))
-    said = {
-        "colour": [obj.colour for obj in objects],
-        "shape": [obj.shape for obj in objects],
-        "object": [f"{obj.colour} {obj.shape}" for obj in objects],
-    }[what]
-    return Instruction(_worded("list", key, f"{what}s"), ", ".join(said), "list")
+    return Instruction(_worded("count", key, thing.noun(2)), str(count(objects, thing)), "count")
 
 
 def to_compare(objects: Sequence[Object], key: int) -> Instruction:
-    """ "compare the circles and the squares." → "more circles", "more squares" or "as many"."""
+    """ "are there more circles than squares?" → "yes" or "no"."""
     dice = Dice(key, "told to compare")
     pool = SHAPES if dice.coin() else COLOURS
     there = [obj.shape if pool is SHAPES else obj.colour for obj in objects]
     first = dice.pick(there, at=8)
-    second = dice.pick([word for word in pool if word != first], at=16)
-    others = [word for word in there if word != first]
-    if others and dice.coin(at=40):
-        second = dice.pick(others, at=24)
+    others = [word for word in there if word != first] if dice.coin(at=40) else []
+    second = dice.pick(others or [word for word in pool if word != first], at=16)
     if dice.coin(at=48):
         first, second = second, first
     one, other = (Thing(shape=word) if pool is SHAPES else Thing(word) for word in (first, second))
-    more = count(objects, one) - count(objects, other)
-    response = f"more {(one if more > 0 else other).noun(2)}" if more else "as many"
-    text = _worded("compare", key, one.noun(2), other.noun(2))
-    return Instruction(text, response, "compare")
+    response = "yes" if count(objects, one) > count(objects, other) else "no"
+    return Instruction(_worded("compare", key, one.noun(2), other.noun(2)), response, "compare")
 
 
-def _question(obj: Object, thing: Thing) -> tuple[str, str]:
-    """The question for what is left of a thing that is known by one word, and the answer."""
-    asked = "colour" if thing.shape else "shape"
-    answer = obj.colour if thing.shape else obj.shape
-    return f"what {asked} is the {thing.noun()}?", answer
+def to_refuse(objects: Sequence[Object], key: int, pairs: Sequence[tuple[str, str]]) -> Instruction:
+    """ "is there a red star?" → "no" where there is none, and as often "yes" where there is one."""
+    dice = Dice(key, "asked for nothing")
+    there = [(obj.colour, obj.shape) for obj in objects]
+    here = dice.coin(at=32)
+    pair = dice.pick(there if here else [pair for pair in pairs if pair not in there])
+    text = _worded("refuse", key, str(Thing(*pair)))
+    return Instruction(text, "yes" if here else "no", "refuse")
+
+
+def to_list(objects: Sequence[Object], key: int) -> Instruction:
+    """ "what are all the colours?" → "red, blue"; in the order of the objects, each as often as it
+    is."""
+    what = Dice(key, "told to list").pick(("colour", "shape"))
+    said = [obj.colour if what == "colour" else obj.shape for obj in objects]
+    return Instruction(_worded("list", key, f"{what}s"), ", ".join(said), "list")
 
 
 def in_form(objects: Sequence[Object], key: int) -> Instruction | None:
-    """ "what colour is the circle? say it in a sentence." → "the circle is red"; or in one word."""
+    """ "what colour is the circle? with all the words." → "the circle is red"."""
     if not (known := _known(objects)):
         return None
-    dice = Dice(key, "told a form")
-    obj, thing = dice.pick(known)
-    question, answer = _question(obj, thing)
-    if dice.coin(at=32):
-        return Instruction(_worded("word", key, question), answer, "form")
-    verb = "is" if thing.shape else "is a"
-    response = f"the {thing.noun()} {verb} {answer}"
+    obj, thing = Dice(key, "told a form").pick(known)
+    asked, answer = ("colour", obj.colour) if thing.shape else ("shape", f"a {obj.shape}")
+    question = TEMPLATES[asked][0].format(thing.noun())
+    response = f"the {thing.noun()} is {answer}"
     return Instruction(_worded("sentence", key, question), response, "form")
 
 
-def to_refuse(objects: Sequence[Object], key: int) -> Instruction:
-    """ "describe the star." where there is none → "there is no star"."""
-    dice = Dice(key, "asked for nothing")
-    thing = dice.pick(_absent(objects))
-    if dice.coin(at=32):
-        text = _worded("describe", key, thing.noun())
-    else:
-        asked = "colour" if thing.shape else "shape"
-        question = f"what {asked} is the {thing.noun()}?"
-        text = _worded(dice.pick(("word", "sentence"), at=40), key, question)
-    return Instruction(text, f"there is no {thing.noun()}", "refuse")
-
-
-_MAKERS: dict[str, Callable[[Sequence[Object], int], Instruction | None]] = {
-    "describe": to_describe, "count": to_count, "list": to_list, "compare": to_compare,
-    "form": in_form, "refuse": to_refuse,
-}  # fmt: skip
-
-
-def instructed(objects: Sequence[Object], key: int, kind: str) -> Instruction | None:
+def instructed(
+    objects: Sequence[Object], key: int, kind: str, pairs: Sequence[tuple[str, str]] = SEEN
+) -> Instruction | None:
     """An instruction of a kind about a scene; None where the scene allows none.
 
     Args:
         objects: in the order in which they are told, or stand from left to right.
         key: chooses the words and what they are about.
         kind: one of :data:`INSTRUCTION_KINDS`.
+        pairs: the colours and shapes that may be named together.
     """
+    if kind == "refuse":
+        return to_refuse(objects, key, pairs)
     return _MAKERS[kind](objects, key)
+
+
+_MAKERS: dict[str, Callable[[Sequence[Object], int], Instruction | None]] = {
+    "describe": to_describe, "count": to_count, "compare": to_compare, "list": to_list,
+    "form": in_form,
+}  # fmt: skip
 
 
 def in_order(objects: Sequence[Object], told: str) -> list[Object]:
@@ -243,8 +234,9 @@ class Instructions(Ordered):
         asked = []
         for turn in range(self.turns):
             dice = Dice(scene.seed, "instructed", turn)
-            made = instructed(objects, dice.bits, dice.pick(self.kinds, at=16))
-            asked.append(made or to_refuse(objects, dice.bits))
+            pairs = allowed_pairs(scene.split)
+            made = instructed(objects, dice.bits, dice.pick(self.kinds, at=16), pairs)
+            asked.append(made or to_refuse(objects, dice.bits, pairs))
         for one in asked:
             parts += one.parts
         return {
