@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from tiny_adapters import LLAMA, WORDS, adapter, batch, loud, text
+from tiny_adapters import LLAMA, WORDS, adapter, batch, image_adapter, lora, loud, text, v2
 
+from vlcourse.engine.recompute import recompute_blocks
 from vlcourse.generate import Options, generate, left_pad, search, stream
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.rotary import rotations
@@ -155,3 +160,43 @@ def test_random_gates_are_the_ablation() -> None:
     gates = AdapterConfig(LLAMA, 5, 3, gate_std=1.0).build().gates()
     assert gates.shape == (3, 6) and gates.abs().min() > 0
     assert gates.std() > 0.2
+
+
+@torch.no_grad()
+def test_who_looks_at_which_prompt() -> None:
+    model, tokens = loud(adapter()).eval(), text()
+    found = model.looks(tokens)
+    assert [weights.shape for weights in found] == [(3, 6, 9, 5)] * 3
+    for weights in found:
+        torch.testing.assert_close(weights.sum(-1), torch.ones(3, 6, 9))
+        assert weights.std() > 0.01
+    layer = model.layers[0]  # a key that every query of a head likes takes all of its look
+    layer.prompts.zero_()
+    assert torch.allclose(model.looks(tokens)[0], torch.full((3, 6, 9, 5), 0.2))
+
+
+@pytest.mark.parametrize("make", [adapter, image_adapter, v2, lora])
+def test_blocks_may_be_computed_twice(make: Callable[[], Any]) -> None:
+    found = []
+    for twice in (False, True):
+        model = loud(make(), 0.2)
+        if twice:
+            recompute_blocks(model)
+        losses = model.losses(batch())
+        torch.stack(list(losses.values())).sum().backward()
+        found.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys() and len(found[0]) > 5
+    for name, grad in found[0].items():
+        torch.testing.assert_close(found[1][name], grad, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [adapter, image_adapter, v2, lora])
+def test_copies_stay_frozen_and_compute_the_same(make: Callable[[], Any]) -> None:
+    model = loud(make(), 0.2)
+    other = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    other.train()
+    assert not any(part.training for part in other.llm.modules())
+    names = [{n for n, p in m.named_parameters() if p.requires_grad} for m in (model, other)]
+    assert names[0] == names[1]
+    with torch.no_grad():
+        assert torch.equal(other(text()), model(text()))

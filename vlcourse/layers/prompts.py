@@ -82,3 +82,18 @@ def prompted(
         if cache is not None:  # a row for each text, so that rows can be selected
             cache.context = keys.expand(len(x), -1, -1, -1), values.expand(len(x), -1, -1, -1)
     return attention.write(y + gate.to(y.dtype) * attention.mix(q, *told))
+
+
+def prompt_weights(
+    attention: Attention, prompts: Tensor, x: Tensor, rotation: Tensor | None = None
+) -> Tensor:
+    """Which prompts each position looks at, before the gate: :func:`prompted`'s second softmax.
+
+    Returns:
+        (B, heads, L, K); each row sums to 1.
+    """
+    q, _, _ = attention.read(x, None, rotation)
+    keys, _ = attention.keys_values(prompts.to(x.dtype))
+    keys = keys.repeat_interleave(attention.heads // attention.kv_heads, dim=1)
+    scale = attention.head_width**-0.5 if attention.scale is None else attention.scale
+    return (scale * q @ keys.mT).softmax(dim=-1)

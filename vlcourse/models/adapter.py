@@ -7,7 +7,7 @@ Attention".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vlcourse.layers.around import Around, Pieces
 from vlcourse.layers.errors import ModelError
-from vlcourse.layers.prompts import Gate, GateKind, prompted
+from vlcourse.layers.prompts import Gate, GateKind, prompt_weights, prompted
 from vlcourse.layers.ranges import check
 from vlcourse.models.adapter_base import AdaptedLLaMA
 from vlcourse.models.adapter_image import (
@@ -174,6 +174,33 @@ class Adapter(AdaptedLLaMA):
     def gates(self) -> Tensor:
         """(L, heads), or (L, 1): what the prompts' part is multiplied by."""
         return torch.stack([layer.gate().flatten() for layer in self.layers])
+
+    @torch.no_grad()
+    def looks(
+        self, tokens: Tensor, mask: Tensor | None = None, pixels: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Which prompts each position looks at: (B, heads, L, K) for each layer that has some.
+
+        Args:
+            tokens, mask, pixels: as in :meth:`forward`.
+        """
+        found: list[Tensor] = []
+        seen = self.look(pixels)
+
+        def noting(layer: Any, block: Any) -> Pieces:
+            pieces = layer.around(block, seen)
+            told = layer.prompts[None] if seen is None else layer.prompts + seen
+
+            def attention(x: Tensor, **named: Any) -> Tensor:
+                found.append(prompt_weights(block.attention, told, x, named["rotation"]))
+                return pieces.attention(x, **named)
+
+            return replace(pieces, attention=attention)
+
+        below = self.config.llm.layers - self.config.layers
+        around = [*([None] * below), *(partial(noting, layer) for layer in self.layers)]
+        self.llm.hidden(self.llm.token(tokens), None, mask, around)
+        return tuple(found)
 
 
 class ImageAdapter(Adapter):
