@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
@@ -72,11 +73,31 @@ def dressed(block: Any, linears: Mapping[str, Callable[..., Tensor]]) -> Pieces:
     return Pieces(block.norm1, attention, block.norm2, mlp)
 
 
-def still(module: M) -> M:
-    """The same module with its parameters as constants, for one call: nothing there is learned."""
+def learned_in(parameter: Tensor, rows: Tensor | None) -> Tensor:
+    """A parameter (…) as (B, …), learned from these rows alone: for the others it is a constant.
+
+    Args:
+        parameter: the same for all rows.
+        rows: (B,) bool; None for all of them, and then nothing changes.
+    """
+    if rows is None:
+        return parameter
+    own = rows.view(-1, *[1] * parameter.ndim)
+    return torch.where(own, parameter, parameter.detach())
+
+
+def vectors_learned_in(module: M, rows: Tensor | None) -> M:
+    """The same module, for one call with (B, L, …); its vectors are learned from some rows alone.
+
+    Each (D,) becomes (B, 1, D), as in :func:`learned_in`.
+    """
+    if rows is None:
+        return module
     other = copy.copy(module)
-    fixed = {name: p if p is None else p.detach() for name, p in module._parameters.items()}
-    object.__setattr__(other, "_parameters", fixed)
-    inner = {name: m if m is None else still(m) for name, m in module._modules.items()}
+    parameters = {
+        n: learned_in(p, rows)[:, None] for n, p in module.named_parameters(recurse=False)
+    }
+    object.__setattr__(other, "_parameters", parameters)
+    inner = {name: vectors_learned_in(m, rows) for name, m in module.named_children()}
     object.__setattr__(other, "_modules", inner)
     return other

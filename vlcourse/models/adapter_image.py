@@ -118,19 +118,21 @@ class VisualQueries(nn.Module):
         super().__init__()
         self.into = nn.Linear(into, width)
         self.norm_into = nn.LayerNorm(width)
-        self.queries = nn.Parameter(torch.empty(queries if layers else 0, width))
+        self.queries = nn.Parameter(torch.empty(queries, width)) if layers else None
         self.blocks = nn.ModuleList(
             Block(width, Attention(width, heads), MLP(width, 4 * width)) for _ in range(layers)
         )
         self.out = nn.Linear(width, out)
         self.norm_out = nn.LayerNorm(out)
-        nn.init.normal_(self.queries)
+        if self.queries is not None:
+            nn.init.normal_(self.queries)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) → (B, queries, D), or (B, N, D) without layers."""
         x = self.norm_into(self.into(tokens))
-        x = torch.cat([self.queries.expand(len(x), -1, -1), x], dim=1)  # (B, queries + N, width)
-        for block in self.blocks:
-            x = block(x)
-        asked = x[:, : len(self.queries)] if len(self.blocks) else x
-        return self.norm_out(self.out(asked))
+        if self.queries is not None:
+            x = torch.cat([self.queries.expand(len(x), -1, -1), x], dim=1)
+            for block in self.blocks:
+                x = block(x)  # (B, queries + N, width)
+            x = x[:, : len(self.queries)]
+        return self.norm_out(self.out(x))

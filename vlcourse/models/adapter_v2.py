@@ -11,7 +11,7 @@ weights can be loaded (:mod:`vlcourse.weights.adapter`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -20,7 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse import losses
-from vlcourse.layers.around import LINEARS, Around, Pieces, dressed, stand_in, still
+from vlcourse.layers.around import (
+    LINEARS,
+    Around,
+    Pieces,
+    dressed,
+    learned_in,
+    stand_in,
+    vectors_learned_in,
+)
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.prompts import Gate, prompted
 from vlcourse.layers.ranges import check
@@ -39,8 +47,6 @@ from vlcourse.models.base import HEADS, LAYERS, WIDTH
 from vlcourse.models.llama import LLaMA, LLaMAConfig
 from vlcourse.models.vit import ViTConfig
 from vlcourse.names import no_such
-
-Learn = Literal["captions", "instructions", "all"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,22 @@ PRESETS: dict[str, AdapterV2Config] = {
 }
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What the rows of a batch are; None: all of them train it."""
+
+    captions: Tensor | None
+    """(B,) bool: which train what sees."""
+    instructions: Tensor | None
+    """(B,) bool: which train the rest."""
+    has: Tensor
+    """(B,) bool: which have an image."""
+
+    def shown(self, axes: int) -> Tensor:
+        """(B, 1, …) of so many axes, bool: which rows have an image."""
+        return self.has.view(-1, *[1] * (axes - 1))
+
+
 class TunedLayer(nn.Module):
     """Biases and scales around a block's seven linear maps, and its two norms trained on."""
 
@@ -186,40 +208,46 @@ class AdapterV2(AdaptedLLaMA):
 
     # ------------------------------------------------------------------ what stands around
 
-    def around(self, seen: Tensor | None = None, learn: Learn = "all") -> Sequence[Around | None]:
+    def around(
+        self, seen: Tensor | None = None, rows: Rows | None = None
+    ) -> Sequence[Around | None]:
         """As :meth:`AdaptedLLaMA.around`.
 
         Args:
             seen: (B, M, D) visual tokens.
-            learn: whose data are read; what they do not train is constant.
+            rows: which rows train what, and which have an image; None: all rows all of it.
         """
-        language = learn in ("instructions", "all")
-        early = self.early if learn in ("captions", "all") else still(self.early)
-        late, tuned = self.layers, self.tuned
-        if not language:
-            late, tuned = still(late), still(tuned)
         blocks, below = self.config.llm.layers, self.config.llm.layers - self.config.layers
+        instructions = rows.instructions if rows else None
+        added = None if len(self.early) else seen
+        if added is not None and rows:
+            added = added * rows.shown(3)
 
         def pieces(block: Any, i: int) -> Pieces:
-            found = tuned[i].around(block) if len(tuned) else dressed(block, {})
+            told: Tensor | None
+            found = dressed(block, {})
+            if len(self.tuned):
+                found = vectors_learned_in(self.tuned[i], instructions).around(block)
             if i >= below:
-                added = seen if not len(early) else None
-                own: Any = late[i - below]
-                told = own.prompts[None] if added is None else own.prompts + added
-                attention = partial(prompted, found.attention, own.gate(), told)
-            elif i < len(early):
-                attention = partial(_seeing, found.attention, early[i](), seen)
+                own = self.layers[i - below]
+                gate = learned_in(own.gate(), instructions)
+                own_prompts = learned_in(own.prompts, instructions)  # (K, D) or (B, K, D)
+                told = own_prompts if own_prompts.ndim == 3 else own_prompts[None]
+                told = told if added is None else told + added
+            elif i < len(self.early):
+                gate, told = learned_in(self.early[i](), rows.captions if rows else None), seen
+                gate = gate * rows.shown(4) if rows else gate
             else:
                 return found
-            return replace(found, attention=attention)
+            return replace(found, attention=partial(_prompted, found.attention, gate, told))
 
         return [partial(pieces, i=i) for i in range(blocks)]
 
-    def whole(self, learn: Learn = "all") -> LLaMA:
+    def whole(self, rows: Rows | None = None) -> LLaMA:
         """The LLaMA, its last norm tuned."""
         if self.norm_final is None:
             return self.llm
-        norm = self.norm_final if learn != "captions" else still(self.norm_final)
+        norm = vectors_learned_in(self.norm_final, rows.instructions if rows else None)
         return stand_in(self.llm, norm_final=partial(norm, self.llm.norm_final))
 
     def gates(self) -> Tensor:
@@ -232,50 +260,48 @@ class AdapterV2(AdaptedLLaMA):
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """``{"caption": …, "instruct": …}``: each kind of data trains its own parameters (3.2).
 
+        Both kinds go through the model together: what a row does not train is a constant to it.
+
         Args:
             batch: ``"tokens"`` and ``"targets"`` (B, L) as :class:`LLaMA` takes them;
                 ``"captions"`` (B,) bool, which rows are captions (default: none), and
                 ``"shown"`` (B,) bool, which have an image (default: all, if there are images);
                 ``"pixels"`` or ``"features"``, of the rows that have one, in their order.
         """
-        sums: dict[str, Tensor] = {}
-        for name, count in self.counts(batch).items():
-            total = batch["tokens"].new_zeros((), dtype=torch.float32)
-            for rows, seen in self._parts(batch, name):
-                learn = _LEARN[name] if self.config.groups == "disjoint" else "all"
-                targets = batch["targets"][rows]
-                share = (targets != -100).sum() / count.clamp(min=1)
-                total = total + share * self._loss(batch["tokens"][rows], targets, seen, learn)
-            sums[name] = total
-        return sums
+        tokens, captions = batch["tokens"], _flags(batch, "captions")
+        images = {k: batch[k] for k in ("pixels", "features") if batch.get(k) is not None}
+        shown = _flags(batch, "shown", bool(images))
+        apart = self.config.groups == "disjoint"
+        rows = Rows(captions if apart else None, ~captions if apart else None, shown)
+        llm = self.whole(rows)
+        around = self.around(self._seen(images, rows), rows)
+        hidden = llm.hidden(llm.token(tokens), around=around)
+        return {
+            name: losses.lm(hidden[own], llm.head, batch["targets"][own])
+            for name, own in (("caption", captions), ("instruct", ~captions))
+        }
+
+    def _seen(self, images: dict[str, Tensor], rows: Rows) -> Tensor:
+        """(B, M, D) visual tokens; those of rows without an image are of a blank one, unseen.
+
+        Every rank calls every part in each step, so that none waits for another.
+        """
+        blank = torch.zeros(1, 1, self.visual.into.in_features, device=rows.has.device)
+        own = self.look(**images) if images else self.look(features=blank)
+        assert own is not None
+        if not images:
+            return own.expand(len(rows.has), -1, -1)
+        place = (rows.has.long().cumsum(0) - 1).clamp(min=0)  # of a row's image among the images
+        seen = own[place]
+        if rows.captions is None:
+            return seen
+        return torch.where(rows.captions[:, None, None], seen, seen.detach())
 
     def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Each loss is a mean over its rows' targets that are learned."""
         captions = _flags(batch, "captions")
         learned = (batch["targets"] != -100).sum(dim=1)
         return {"caption": learned[captions].sum(), "instruct": learned[~captions].sum()}
-
-    def _parts(
-        self, batch: dict[str, Any], name: str
-    ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """The rows of a kind with an image, and those without; and the images."""
-        images = {k: batch[k] for k in ("pixels", "features") if batch.get(k) is not None}
-        shown = _flags(batch, "shown", bool(images))
-        rows = _flags(batch, "captions") == (name == "caption")
-        place = shown.long().cumsum(0) - 1  # of a row's image among the images
-        for having in (rows & shown, rows & ~shown):
-            if having.any():
-                its = {k: image[place[having]] for k, image in images.items()}
-                yield having, its if bool(shown[having].any()) else {}
-
-    def _loss(
-        self, tokens: Tensor, targets: Tensor, images: dict[str, Tensor], learn: Learn
-    ) -> Tensor:
-        with torch.set_grad_enabled(learn != "instructions" and torch.is_grad_enabled()):
-            seen = self.look(**images)
-        llm = self.whole(learn)
-        hidden = llm.hidden(llm.token(tokens), around=self.around(seen, learn))
-        return losses.lm(hidden, llm.head, targets)
 
     # ------------------------------------------------------------------ merging
 
@@ -301,15 +327,12 @@ class AdapterV2(AdaptedLLaMA):
         return other
 
 
-_LEARN: dict[str, Learn] = {"caption": "captions", "instruct": "instructions"}
-
-
-def _seeing(attention: Any, gate: Tensor, seen: Tensor | None, x: Tensor, **named: Any) -> Tensor:
-    """Early fusion: an attention that sees visual tokens, if there are any now or in the cache."""
+def _prompted(attention: Any, gate: Tensor, told: Tensor | None, x: Tensor, **named: Any) -> Tensor:
+    """An attention that sees prompts, if there are any now or in the cache."""
     cache = named.get("cache")
-    if seen is None and (cache is None or cache.context is None):
+    if told is None and (cache is None or cache.context is None):
         return attention(x, **named)
-    return prompted(attention, gate, x if seen is None else seen, x, **named)
+    return prompted(attention, gate, x if told is None else told, x, **named)
 
 
 def _flags(batch: dict[str, Any], name: str, default: bool = False) -> Tensor:
