@@ -282,15 +282,16 @@ class AdapterV2(AdaptedLLaMA):
         }
 
     def _seen(self, images: dict[str, Tensor], rows: Rows) -> Tensor:
-        """(B, M, D) visual tokens; those of rows without an image are of a blank one, unseen.
+        """(B, M, D) visual tokens; those of rows without an image are of another, unseen.
 
-        Every rank calls every part in each step, so that none waits for another.
+        A batch without any gets a blank one: every rank calls every part in each step, the tower
+        too, so that none waits for another.
         """
-        blank = torch.zeros(1, 1, self.visual.into.in_features, device=rows.has.device)
-        own = self.look(**images) if images else self.look(features=blank)
-        assert own is not None
         if not images:
-            return own.expand(len(rows.has), -1, -1)
+            size = self.config.image.image_size
+            images = {"pixels": torch.zeros(1, 3, size, size, device=rows.has.device)}
+        own = self.look(**images)
+        assert own is not None
         place = (rows.has.long().cumsum(0) - 1).clamp(min=0)  # of a row's image among the images
         seen = own[place]
         if rows.captions is None:
