@@ -76,6 +76,18 @@ def test_version_1_with_eyes(tower: str, what: str) -> None:
 
 
 @torch.no_grad()
+def test_version_1_learns_from_rows_with_and_without_images() -> None:
+    model, data = loud(image_adapter(), 0.5), batch(3)
+    shown = {"shown": torch.tensor([True, False, True]), "pixels": pictures(2)}
+    together = model.losses(data | shown)["lm"]
+    alone = []
+    for row, image in ((0, 0), (1, None), (2, 1)):
+        seen = {} if image is None else {"pixels": pictures(2)[[image]]}
+        alone.append(model.losses({k: v[[row]] for k, v in data.items()} | seen)["lm"])
+    torch.testing.assert_close(together, torch.stack(alone).mean(), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("tower", ["vit", "grid"])
 def test_a_row_sees_its_own_image_also_word_by_word(tower: str, fusion: str) -> None:

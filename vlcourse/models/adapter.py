@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlcourse import losses
 from vlcourse.layers.around import Around, Pieces
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.prompts import Gate, GateKind, prompt_weights, prompted
@@ -25,6 +26,7 @@ from vlcourse.models.adapter_image import (
     global_features,
     one_of,
     scale_widths,
+    seen_by_row,
 )
 from vlcourse.models.base import HIDDEN, LAYERS, WIDTH
 from vlcourse.models.llama import LLaMAConfig
@@ -237,3 +239,14 @@ class ImageAdapter(Adapter):
             features = self.image_features(pixels)
         assert features is not None
         return self.projection(features.to(self.projection[0].weight.dtype))[:, None]
+
+    def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """As :meth:`AdaptedLLaMA.losses`; some rows may have no image.
+
+        Args:
+            batch: also ``"shown"``, as :func:`seen_by_row` takes it.
+        """
+        seen, shown = seen_by_row(self, batch)
+        around = self.around(seen * shown[:, None, None])
+        hidden = self.llm.hidden(self.llm.token(batch["tokens"]), around=around)
+        return {"lm": losses.lm(hidden, self.llm.head, batch["targets"])}

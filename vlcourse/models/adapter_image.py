@@ -99,6 +99,35 @@ def token_width(config: Towers, embed: int) -> int:
     return embed if isinstance(config, ViTConfig) else tower_width(config)
 
 
+def flags(batch: dict[str, Any], name: str, default: bool = False) -> Tensor:
+    """(B,) bool of a batch, all alike where it does not say."""
+    tokens = batch["tokens"]
+    return batch.get(name, torch.full((len(tokens),), default, device=tokens.device))
+
+
+def seen_by_row(model: Any, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    """What a model's ``look`` makes of a batch's images, a row for each text.
+
+    A batch without any gets a blank one, and so do its rows without: every rank calls every part in
+    each step, the tower too, so that none waits for another.
+
+    Args:
+        model: an adapter that sees.
+        batch: ``"shown"`` (B,) bool, which rows have an image (default: all, if there are images);
+            ``"pixels"`` or ``"features"``, of these rows, in their order.
+
+    Returns:
+        (B, M, D), and (B,) bool, which rows have an image; what stands in the others is of none.
+    """
+    images = {k: batch[k] for k in ("pixels", "features") if batch.get(k) is not None}
+    shown = flags(batch, "shown", bool(images))
+    if not images:
+        size = model.config.image.image_size
+        images = {"pixels": torch.zeros(1, 3, size, size, device=shown.device)}
+    place = (shown.long().cumsum(0) - 1).clamp(min=0)  # of a row's image among the images
+    return model.look(**images)[place], shown
+
+
 class VisualQueries(nn.Module):
     """Queries that look at an image's tokens in a small Transformer; what they saw goes to a LLaMA.
 

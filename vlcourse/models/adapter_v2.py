@@ -39,8 +39,10 @@ from vlcourse.models.adapter_image import (
     Towers,
     VisualQueries,
     clip_tower,
+    flags,
     image_tokens,
     one_of,
+    seen_by_row,
     token_width,
 )
 from vlcourse.models.base import HEADS, LAYERS, WIDTH
@@ -268,39 +270,22 @@ class AdapterV2(AdaptedLLaMA):
                 ``"shown"`` (B,) bool, which have an image (default: all, if there are images);
                 ``"pixels"`` or ``"features"``, of the rows that have one, in their order.
         """
-        tokens, captions = batch["tokens"], _flags(batch, "captions")
-        images = {k: batch[k] for k in ("pixels", "features") if batch.get(k) is not None}
-        shown = _flags(batch, "shown", bool(images))
-        apart = self.config.groups == "disjoint"
-        rows = Rows(captions if apart else None, ~captions if apart else None, shown)
+        tokens, captions = batch["tokens"], flags(batch, "captions")
+        seen, shown = seen_by_row(self, batch)
+        rows = Rows(None, None, shown)
+        if self.config.groups == "disjoint":
+            rows = Rows(captions, ~captions, shown)
+            seen = torch.where(captions[:, None, None], seen, seen.detach())
         llm = self.whole(rows)
-        around = self.around(self._seen(images, rows), rows)
-        hidden = llm.hidden(llm.token(tokens), around=around)
+        hidden = llm.hidden(llm.token(tokens), around=self.around(seen, rows))
         return {
             name: losses.lm(hidden[own], llm.head, batch["targets"][own])
             for name, own in (("caption", captions), ("instruct", ~captions))
         }
 
-    def _seen(self, images: dict[str, Tensor], rows: Rows) -> Tensor:
-        """(B, M, D) visual tokens; those of rows without an image are of another, unseen.
-
-        A batch without any gets a blank one: every rank calls every part in each step, the tower
-        too, so that none waits for another.
-        """
-        if not images:
-            size = self.config.image.image_size
-            images = {"pixels": torch.zeros(1, 3, size, size, device=rows.has.device)}
-        own = self.look(**images)
-        assert own is not None
-        place = (rows.has.long().cumsum(0) - 1).clamp(min=0)  # of a row's image among the images
-        seen = own[place]
-        if rows.captions is None:
-            return seen
-        return torch.where(rows.captions[:, None, None], seen, seen.detach())
-
     def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Each loss is a mean over its rows' targets that are learned."""
-        captions = _flags(batch, "captions")
+        captions = flags(batch, "captions")
         learned = (batch["targets"] != -100).sum(dim=1)
         return {"caption": learned[captions].sum(), "instruct": learned[~captions].sum()}
 
@@ -334,12 +319,6 @@ def _prompted(attention: Any, gate: Tensor, told: Tensor | None, x: Tensor, **na
     if told is None and (cache is None or cache.context is None):
         return attention(x, **named)
     return prompted(attention, gate, x if told is None else told, x, **named)
-
-
-def _flags(batch: dict[str, Any], name: str, default: bool = False) -> Tensor:
-    """(B,) bool of a batch, all alike where it does not say."""
-    tokens = batch["tokens"]
-    return batch.get(name, torch.full((len(tokens),), default, device=tokens.device))
 
 
 def _merge(linear: nn.Linear, around: Any) -> None:
