@@ -14,7 +14,7 @@ from vlcourse.recipes.llama import TOY_LLAMA
 from vlcourse.recipes.recipe import Part, Recipe
 
 TOLD_TRAIN = TrainConfig(
-    steps=1500, batch_size=32, lr=1e-2, warmup=50, min_lr=0.05, weight_decay=0.02, beta2=0.95
+    steps=1500, batch_size=32, lr=2e-2, warmup=50, min_lr=0.05, weight_decay=0.02, beta2=0.95
 )
 TOLD_RUN = RunConfig(eval_every=500)
 TOY_ADAPTER = AdapterConfig(TOY_LLAMA, prompts=20, layers=3)
@@ -39,11 +39,20 @@ RECIPES: tuple[Recipe, ...] = (
         parts=(FROZEN_LLM,),
     ),
     Recipe(
+        name="adapter-v2-toy-told",
+        doc="LLaMA-Adapter V2's prompts, biases, scales and norms around llm-toy, no pictures.",
+        model=replace(TOY_V2, prompts=4),
+        data=ToldData(),
+        train=replace(TOLD_TRAIN, steps=900),
+        run=TOLD_RUN,
+        parts=(FROZEN_LLM, FROZEN_IMAGE),
+    ),
+    Recipe(
         name="adapter-toy-lora",
         doc="LoRA around the frozen llm-toy, on the same instructions.",
         model=LoRAConfig(TOY_LLAMA, rank=4),
         data=ToldData(),
-        train=replace(TOLD_TRAIN, lr=1e-2),
+        train=replace(TOLD_TRAIN, lr=1e-2, steps=900),
         run=TOLD_RUN,
         parts=(FROZEN_LLM,),
     ),
@@ -52,7 +61,7 @@ RECIPES: tuple[Recipe, ...] = (
         doc="All of llm-toy trained on, on the same instructions.",
         model=TOY_LLAMA,
         data=ToldData(),
-        train=replace(TOLD_TRAIN, lr=1e-3),
+        train=replace(TOLD_TRAIN, lr=1e-3, steps=900),
         run=TOLD_RUN,
         parts=(Part("", "llm-toy"),),
     ),

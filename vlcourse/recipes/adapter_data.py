@@ -8,12 +8,13 @@ from typing import Any
 
 from vlcourse.data.collate.text import TextCollate
 from vlcourse.data.collate.told import ToldCollate
-from vlcourse.data.corpus.instructions import Instructions
+from vlcourse.data.corpus.instructions import INSTRUCTION_KINDS, Instructions
 from vlcourse.data.corpus.shown import Captioned, Joint, Shown
 from vlcourse.data.instructed import Instructed
 from vlcourse.data.sources.find import local_path
 from vlcourse.data.sources.instruct import read_instructions
 from vlcourse.data.world.arrays import check_objects
+from vlcourse.data.world.words import check_choice
 from vlcourse.engine.config import TrainConfig
 from vlcourse.evals import instructions
 from vlcourse.layers.ranges import check
@@ -62,16 +63,20 @@ class ToldData(Told):
     """Fewest and most objects in a scene."""
     turns: int = 3
     """Instructions about a scene, one after the other; it is measured with one."""
+    kinds: tuple[str, ...] = INSTRUCTION_KINDS
+    """Kinds of instructions that are trained on; all are measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self, turns=(1, 1000))
         check_objects(self.objects)
+        for kind in self.kinds:
+            check_choice("kind of instructions", kind, INSTRUCTION_KINDS)
 
     def dataset(self, config: Any, run: TrainConfig, split: str) -> Any:
         """The scenes of a split, map-style."""
         n = self.n_train or run.steps * run.batch_size
-        return Instructions(split, n, run.seed, self.objects, self.turns)
+        return Instructions(split, n, run.seed, self.objects, self.turns, self.kinds)
 
     def collate(self, config: Any, train: bool) -> TextCollate:
         """Samples → batch; without the end-of-text token where responses are measured."""
@@ -99,7 +104,7 @@ class ShownData(ToldData):
         """The scenes of a split, map-style."""
         return Shown(
             split, self.n_train or run.steps * run.batch_size, self.teacher, seed=run.seed,
-            objects=self.objects, turns=self.turns, size=config.image.image_size,
+            objects=self.objects, turns=self.turns, kinds=self.kinds, size=config.image.image_size,
         )  # fmt: skip
 
     def collate(self, config: Any, train: bool) -> Any:
@@ -127,7 +132,7 @@ class JointData(ToldData):
         size = config.image.image_size
         return Joint(
             Captioned(split, n, run.seed, self.captioned, size),
-            Instructions(split, n, run.seed + 1, self.objects, self.turns),
+            Instructions(split, n, run.seed + 1, self.objects, self.turns, self.kinds),
         )
 
     def collate(self, config: Any, train: bool) -> Any:
