@@ -10,6 +10,7 @@ and the optimiser's step, float32. The two take turns. Both must have the same l
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import time
 import warnings
@@ -119,6 +120,8 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
+    if importlib.util.find_spec("peft") is None:
+        raise SystemExit("peft is not installed: pip install peft, and run this again")
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
     theirs = peer()

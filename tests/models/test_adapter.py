@@ -132,12 +132,6 @@ def test_gradients_in_half_precision_reach_prompts_and_gates() -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize(("layers", "said"), [(0, "layers=0"), (5, "has 4 layers")])
-def test_more_layers_than_there_are(layers: int, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
-        AdapterConfig(LLAMA, 5, layers)
-
-
 def test_images_are_refused_in_words() -> None:
     with pytest.raises(ModelError, match="reads text only"):
         adapter()(text(), pixels=torch.zeros(3, 3, 8, 8))

@@ -52,7 +52,7 @@ class AdapterConfig:
     """Deviation of the gates at the beginning: 0 is zero-init; 1 is random, for the ablation."""
 
     def __post_init__(self) -> None:
-        check(self, prompts=(1, MOST_PROMPTS), gate_std=(0, 100))
+        check(self, prompts=(1, MOST_PROMPTS), layers=LAYERS, gate_std=(0, 100))
         check_layers(self.layers, self.llm)
 
     def build(self) -> Adapter:
@@ -77,7 +77,7 @@ class AdapterConfig:
 
 def check_layers(layers: int, llm: LLaMAConfig) -> None:
     """Refuse more adapted layers than there are."""
-    if not 1 <= layers <= llm.layers:
+    if layers > llm.layers:
         raise ModelError(f"layers={layers} is out of range: the LLaMA has {llm.layers} layers")
 
 

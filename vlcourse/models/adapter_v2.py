@@ -29,6 +29,7 @@ from vlcourse.layers.around import (
     stand_in,
     vectors_learned_in,
 )
+from vlcourse.layers.attention import head_channels
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.prompts import Gate, prompted
 from vlcourse.layers.ranges import check
@@ -87,6 +88,8 @@ class AdapterV2Config:
     def __post_init__(self) -> None:
         check(self, image_embed=WIDTH, prompts=(1, MOST_PROMPTS), queries=(1, MOST_PROMPTS))
         check(self, visual_width=WIDTH, visual_layers=(0, LAYERS[1]), visual_heads=HEADS)
+        check(self, layers=LAYERS, early=LAYERS)
+        head_channels(self.visual_width, self.visual_heads)
         check_layers(self.layers, self.llm)
         if self.fusion == "early" and not 1 <= self.early <= self.llm.layers - self.layers:
             raise ModelError(
