@@ -21,7 +21,6 @@ from torch import Tensor, nn
 
 from vlcourse import losses
 from vlcourse.layers.around import (
-    LINEARS,
     Around,
     Pieces,
     dressed,
@@ -33,7 +32,7 @@ from vlcourse.layers.attention import head_channels
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.prompts import Gate, prompted
 from vlcourse.layers.ranges import check
-from vlcourse.layers.tuned import BiasScale, NormShift, sizes
+from vlcourse.layers.tuned import NormShift
 from vlcourse.models.adapter import MOST_PROMPTS, PromptLayer, check_layers, same_shape
 from vlcourse.models.adapter_base import AdaptedLLaMA
 from vlcourse.models.adapter_image import (
@@ -46,6 +45,7 @@ from vlcourse.models.adapter_image import (
     seen_by_row,
     token_width,
 )
+from vlcourse.models.adapter_tuned import TunedLayer
 from vlcourse.models.base import HEADS, LAYERS, WIDTH
 from vlcourse.models.llama import LLaMA, LLaMAConfig
 from vlcourse.models.vit import ViTConfig
@@ -144,22 +144,6 @@ class Rows:
     def shown(self, axes: int) -> Tensor:
         """(B, 1, …) of so many axes, bool: which rows have an image."""
         return self.has.view(-1, *[1] * (axes - 1))
-
-
-class TunedLayer(nn.Module):
-    """Biases and scales around a block's seven linear maps, and its two norms trained on."""
-
-    def __init__(self, config: LLaMAConfig) -> None:
-        super().__init__()
-        of = sizes(config)
-        self.linears = nn.ModuleDict({name: BiasScale(of[name][1]) for name in LINEARS})
-        self.norm1, self.norm2 = NormShift(config.width), NormShift(config.width)
-
-    def around(self, block: Any) -> Pieces:
-        """The block's pieces, tuned."""
-        pieces = dressed(block, dict(self.linears.items()))
-        norm1, norm2 = partial(self.norm1, block.norm1), partial(self.norm2, block.norm2)
-        return replace(pieces, norm1=norm1, norm2=norm2)
 
 
 class AdapterV2(AdaptedLLaMA):
@@ -305,12 +289,7 @@ class AdapterV2(AdaptedLLaMA):
         other.config = replace(self.config, tuned=False)
         other.tuned, other.norm_final = nn.ModuleList(), None
         for block, tuned in zip(other.llm.blocks, self.tuned, strict=True):
-            assert isinstance(tuned, TunedLayer)
-            for norm, shift in ((block.norm1, tuned.norm1), (block.norm2, tuned.norm2)):
-                norm.weight.add_(shift.shift)
-            for name, around in tuned.linears.items():
-                part = block.attention if name in LINEARS[:4] else block.mlp
-                _merge(getattr(part, name), around)
+            tuned.merge_into(block)
         if self.norm_final is not None:
             other.llm.norm_final.weight.add_(self.norm_final.shift)
         return other
@@ -322,10 +301,3 @@ def _prompted(attention: Any, gate: Tensor, told: Tensor | None, x: Tensor, **na
     if told is None and (cache is None or cache.context is None):
         return attention(x, **named)
     return prompted(attention, gate, x if told is None else told, x, **named)
-
-
-def _merge(linear: nn.Linear, around: Any) -> None:
-    weight, bias = around.merged(linear.weight, linear.bias)
-    linear.weight.copy_(weight)
-    if bias.any():
-        linear.bias = nn.Parameter(bias, requires_grad=False)
