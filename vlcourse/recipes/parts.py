@@ -19,6 +19,7 @@ from vlcourse.models.transformers_llm import TransformersConfig
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
 from vlcourse.weights.bert import from_bert, is_bert
+from vlcourse.weights.files import read_json
 from vlcourse.weights.state import CheckpointError, Frozen, check_fit, digest, weights_of
 from vlcourse.weights.transformers_llm import language_model
 
@@ -94,8 +95,9 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
         place = shipped if shipped.is_dir() and not run.is_dir() else run
         theirs: Any = trained(recipes[source], recipes, place)
     elif os.path.exists(path := os.path.expanduser(source)):
-        checkpoint.load_weights(piece, Path(path))
-        return piece
+        if (theirs := _published(Path(path))) is None:
+            checkpoint.load_weights(piece, Path(path))
+            return piece
     elif "/" in source and isinstance(piece, QFormer) and is_bert(source):
         return from_bert(piece, source)
     elif "/" in source:
@@ -113,6 +115,17 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
         return _copied(piece, theirs, part.module)
     except (ValueError, CheckpointError) as error:
         raise RecipeError(f"{recipe.name} cannot start from {source}: {error}") from None
+
+
+def _published(folder: Path) -> Any:
+    """The model in a folder of LLaMA's official files or of transformers' layout; None if it is
+    neither, but weights of ours."""
+    if (folder / "params.json").is_file():
+        return weights.from_official(folder)
+    config = folder / "config.json"
+    if config.is_file() and "model_type" in read_json(config):
+        return weights.from_hf(str(folder))
+    return None
 
 
 def _copied(piece: nn.Module, model: nn.Module, name: str) -> nn.Module:
