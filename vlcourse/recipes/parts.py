@@ -94,16 +94,14 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
         run, shipped = paths.runs_dir() / source, paths.checkpoints_dir() / source
         place = shipped if shipped.is_dir() and not run.is_dir() else run
         theirs: Any = trained(recipes[source], recipes, place)
-    elif os.path.exists(path := os.path.expanduser(source)):
-        if (theirs := _published(Path(path))) is None:
-            checkpoint.load_weights(piece, Path(path))
-            return piece
-    elif "/" in source and isinstance(piece, QFormer) and is_bert(source):
-        return from_bert(piece, source)
-    elif "/" in source:
-        config = piece.config
-        theirs_own = isinstance(config, TransformersConfig)
-        theirs = language_model(config, source) if theirs_own else weights.from_hf(source)
+    elif (path := Path(os.path.expanduser(source))).exists() and not _is_published(path):
+        checkpoint.load_weights(piece, path)
+        return piece
+    elif path.exists() or "/" in source:
+        published = str(path) if path.exists() else source
+        if isinstance(piece, QFormer) and is_bert(published):
+            return from_bert(piece, published)
+        theirs = _published(published, getattr(piece, "config", None))
     else:
         raise RecipeError(
             f"{recipe.name}, parts={part.module}:{source}: {no_such('recipe', source, recipes)}"
@@ -117,15 +115,22 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
         raise RecipeError(f"{recipe.name} cannot start from {source}: {error}") from None
 
 
-def _published(folder: Path) -> Any:
-    """The model in a folder of LLaMA's official files or of transformers' layout; None if it is
-    neither, but weights of ours."""
-    if (folder / "params.json").is_file():
-        return weights.from_official(folder)
+def _is_published(folder: Path) -> bool:
+    """Whether a folder has LLaMA's official files or transformers' layout, and not weights of
+    ours."""
     config = folder / "config.json"
-    if config.is_file() and "model_type" in read_json(config):
-        return weights.from_hf(str(folder))
-    return None
+    theirs = config.is_file() and "model_type" in read_json(config)
+    return theirs or (folder / "params.json").is_file()
+
+
+def _published(source: str, config: Any) -> Any:
+    """The model of a published folder or hub id; a language model of transformers stays theirs
+    where the config says so."""
+    if (Path(source) / "params.json").is_file():
+        return weights.from_official(source)
+    if isinstance(config, TransformersConfig):
+        return language_model(config, source)
+    return weights.from_hf(source)
 
 
 def _copied(piece: nn.Module, model: nn.Module, name: str) -> nn.Module:
