@@ -12,7 +12,7 @@ from vlcourse import tokenizers
 from vlcourse.data.corpus import ask
 from vlcourse.data.corpus.tellings import AGAIN
 from vlcourse.evals import pictured, vqa
-from vlcourse.generate import Options
+from vlcourse.generate import Options, generate
 from vlcourse.models.blip2_llm import BLIP2LLM
 from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.resnet import ResNetConfig
@@ -60,6 +60,12 @@ def test_only_the_new_text_comes_back(kind: str) -> None:
     found = pictured.continued(model, WORDS, scenes, prompts, options)
     for text, prompt in zip(found, prompts, strict=True):
         assert prompt not in text
+    for scene, prompt, text in zip(scenes, prompts, found, strict=True):
+        read = torch.tensor([WORDS.encode(prompt, bos=kind == "decoder")])
+        pixels = pictured.drawn([scene], model)
+        new = generate(model, read, max_new_tokens=3, end=WORDS.eos, pixels=pixels)[0].tolist()
+        assert 1 <= len(new) <= 3
+        assert WORDS.decode([i for i in new if i != WORDS.eos]).strip() == text
     begun = [f"{prompt} {text}" for prompt, text in zip(prompts, found, strict=True)]
     if kind == "decoder":  # going on from what was written gives the same as writing on
         longer = pictured.continued(model, WORDS, scenes, prompts, Options(5))
