@@ -437,7 +437,7 @@ with torch.no_grad():
 claims.stored("blip.hard_negatives")
 
 # %% [markdown]
-# Mind what the mining can offer: a foil such as "a star left of a circle" for "a circle left of a star" is a negative only if such a caption is *in the batch*. Mining finds the hardest pair there is; it does not make one up. So the `blip-toy` of this lecture was given some: with `data.foils=true` each pair brings a caption that one change made false, and ITM learns to refuse it (the hard negative texts of NegCLIP, Yuksekgonul et al. 2023). The two arms above had none.
+# Mind what the mining can offer: a foil such as "a star left of a circle" for "a circle left of a star" is a negative only if such a caption is *in the batch*. Mining finds the hardest pair there is; it does not make one up. So the `blip-toy` of this lecture was given some: with `data.foils=true` each caption that can be made false by an exchange of its words (left for right, or two colours) brings that foil along, and a loss of their own teaches the ITM head to tell the two apart (the hard negative texts of NegCLIP, Yuksekgonul et al. 2023). The two arms above had none.
 #
 # ## 6 · LM: writing
 #
@@ -617,18 +617,19 @@ plots.losses(
 # - **ITM** waits at 0.64, and falls only when cross-attention begins to work. It need not reach 0, because its negatives get *harder* as ITC gets better.
 # - **ITC** has a moving goal. Soft targets have an entropy of their own, and it changes with α and τ. So this loss can rise while the model improves.
 #
-# From here on we use `blip-toy`, trained longer and with a queue of earlier features, so its ITC starts higher. Its ITM refuses a foil besides, three wrong ones to a match, so it starts lower. Its shipped log, beside the sum that a model pays which knows nothing:
+# From here on we use `blip-toy`, trained longer and with a queue of earlier features, so its ITC starts higher. It has a fourth loss, for the foils of section 5: one true caption to one false, so a model that knows nothing pays ln 2 for it. Its shipped log, beside the sum that such a model pays:
 
 # %%
-wrong = 3 if recipe.data.foils else 2  # pairs that do not match, to one that does
-entropy = math.log(1 + wrong) - wrong / (1 + wrong) * math.log(wrong)
-know_nothing = (
-    math.log(blip.config.queue + recipe.train.batch_size) + entropy + math.log(IDS.vocab_size)
-)
-plots.training_log(zoo.log("blip-toy"), {"knowing nothing": know_nothing})
+know_nothing = {
+    "ITC": math.log(blip.config.queue + recipe.train.batch_size),
+    "ITM": losses.ITM_PRIOR,
+    "foils": math.log(2) if recipe.data.foils else 0.0,
+    "LM": math.log(IDS.vocab_size),
+}
+plots.training_log(zoo.log("blip-toy"), {"knowing nothing": sum(know_nothing.values())})
 
 # %% [markdown]
-# None of the three numbers says how good the model is. Measure what you want to use it for: the right panel.
+# None of these numbers says how good the model is. Measure what you want to use it for: the right panel.
 #
 # ## 8 · Find, then look
 #
@@ -651,7 +652,7 @@ claims.stored("blip.rerank")
 # %% [markdown]
 # ### Checking a caption
 #
-# The foils of lecture 01: a true caption against the same with one change. CLIP guessed when the change kept all the words. Now text and image have met, and in training ITM was given foils of other pictures; does it see them here?
+# The foils of lecture 01: a true caption against the same with one change. CLIP guessed when the change kept all the words. Now text and image have met, and in training it was given foils of other pictures; does it see them here?
 
 # %%
 foil_scenes = world.two_object_scenes(quick(300, 60), seed=2)

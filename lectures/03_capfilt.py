@@ -586,7 +586,7 @@ HTML(f'<div><iframe srcdoc="{escape(page)}" width="100%" height="420"></iframe><
 # chance depends on its number alone, as in your `capfilt`. `OUT/kept` is a data set like any other:
 #
 # ```bash
-# vlcourse train blip-toy data.source=OUT/kept
+# vlcourse train blip-toy data.source=OUT/kept data.foils=false
 # ```
 #
 # ## 9 · Where such captions go

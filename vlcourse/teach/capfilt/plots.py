@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vlcourse.teach.capfilt.figures import DROPPED, KEPT, SYNTHETIC, WEB, printable
-from vlcourse.teach.drawing import name_line, new_figure
+from vlcourse.teach.drawing import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,17 +55,16 @@ def sweep(series: Mapping[str, tuple[Tensor, Tensor]], threshold: float = 0.5) -
         hits = true[order].numpy().cumsum()
         precision = 100 * hits / np.arange(1, len(hits) + 1)
         recall = 100 * hits / max(hits[-1], 1)
-        axis.plot(recall, precision, color=colour)
+        axis.plot(recall, precision, color=colour, label=f"{name} texts")
         last = int((probability > threshold).sum()) - 1
         if last >= 0:
             axis.plot(recall[last], precision[last], "o", color=colour, markersize=11)
-            above = 18 if name == "synthetic" else -18  # beside the curve, not on it
-            name_line(axis, f"{name} texts", (recall[last], precision[last]), colour, (-8, above))
     axis.set(
         xlabel="recall: true texts that are kept (%)",
         ylabel="precision: kept texts\nthat are true (%)",
     )
     axis.set(xlim=(0, 103), ylim=(0, 105))
+    axis.legend(loc="lower left")  # the curves stay high until the right end
     return figure
 
 

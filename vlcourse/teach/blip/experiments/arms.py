@@ -78,7 +78,7 @@ class Arm:
 class RandomNegatives(BLIP):
     """A BLIP whose negatives are drawn without looking: nothing is more similar than the rest."""
 
-    def _itm(self, feature: Tensor, text: Tensor, *rest: Any) -> Tensor:
+    def _itm(self, feature: Tensor, text: Tensor, *rest: Any) -> dict[str, Tensor]:
         return super()._itm(torch.zeros_like(feature), torch.zeros_like(text), *rest)
 
 
