@@ -73,7 +73,7 @@ def continued(
     begins = scenes is None or not model.config.encodes  # an encoder reads the queries first
     rows = [tokenizer.encode(prompt, bos=begins) for prompt in prompts]
     tokens, mask = left_pad(rows, tokenizer.eos, device) if all(rows) else (None, None)
-    shown = {} if scenes is None else {"pixels": drawn(scenes, model)}
+    shown: dict[str, Any] = {} if scenes is None else {"pixels": drawn(scenes, model)}
     found = search(writer, tokens, options, mask=mask, tokenizer=tokenizer, **shown)
     assert found.texts is not None
     return [texts[0].strip() for texts in found.texts]

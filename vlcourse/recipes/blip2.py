@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.models.blip2 import BLIP2Config
@@ -24,7 +25,7 @@ TOY_MUTE = BLIP2LLMConfig(
     image=TOY_GRID, image_embed=TOY_BLIP2.embed, qformer=replace(TOY_QFORMER, text="none")
 )
 TOY_TOWER = Part("image", "clip-toy-grid", frozen=True)
-LLMS = {recipe.name: recipe.model for recipe in llama.RECIPES}
+LLMS: dict[str, Any] = {recipe.name: recipe.model for recipe in llama.RECIPES}
 
 # Li et al. 2023, section 3.4. The lowest learning rates are the authors' word (LAVIS, issue 243).
 PAPER_TRAIN = TrainConfig(lr=1e-4, warmup=2000, weight_decay=0.05, clip_norm=0.0)
