@@ -10,7 +10,7 @@ from vlcourse.models.blip2 import BLIP2Config
 from vlcourse.models.blip2_llm import BLIP2LLMConfig
 from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.recipes import llama
-from vlcourse.recipes.blip import PAPER_RUN
+from vlcourse.recipes.blip import COCO_PAIRS, PAPER_RUN
 from vlcourse.recipes.blip2_data import BLIP2Data, CaptionTexts, TextsData
 from vlcourse.recipes.clip import TOY_GRID
 from vlcourse.recipes.recipe import Part, Recipe
@@ -103,6 +103,26 @@ def paper_second(image: str, llm: str, source: str) -> Recipe:
     )  # fmt: skip
 
 
+def paper_captions(llm: str, source: str) -> Recipe:
+    """Fine-tuned for captions (section 4.2 and table 12): the image tower learns, too."""
+    second = paper_second("g", llm, source)
+    assert isinstance(second.model, BLIP2LLMConfig)
+    return replace(
+        second,
+        name=f"{second.name}-caption",
+        doc=f"BLIP-2 with {llm} fine-tuned for captions as in the paper: 5 epochs of COCO at "
+        "364 px; yours with data.source=…",
+        model=replace(
+            second.model, image=replace(second.model.image, image_size=364), tune_image=True
+        ),
+        data=replace(second.data, source="coco", prompt="a photo of"),
+        train=replace(
+            PAPER_TRAIN, steps=5 * COCO_PAIRS // 256, batch_size=256, lr=1e-5, warmup=1000
+        ),
+        parts=(Part("", second.name), Part("llm", source, frozen=True)),
+    )  # fmt: skip
+
+
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="blip2-toy",
@@ -123,4 +143,7 @@ RECIPES: tuple[Recipe, ...] = (
     paper_second("L", "FlanT5-XL", "google/flan-t5-xl"),
     paper_second("g", "FlanT5-XL", "google/flan-t5-xl"),
     paper_second("g", "FlanT5-XXL", "google/flan-t5-xxl"),
+    paper_captions("OPT-2.7B", "facebook/opt-2.7b"),
+    paper_captions("OPT-6.7B", "facebook/opt-6.7b"),
+    paper_captions("FlanT5-XL", "google/flan-t5-xl"),
 )

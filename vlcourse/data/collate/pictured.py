@@ -62,8 +62,8 @@ class PicturedCollate:
 class PrefixPicturedCollate(PicturedCollate):
     """The same for an encoder–decoder: it reads [queries ‖ what is given], and writes the rest.
 
-    A picture told or said again is written as a whole, "in other words:" included, as the model does
-    after a telling that it has read. Of facts the encoder reads some, and at least one.
+    A picture told or said again is written as a whole, "in other words:" included, as the model
+    writes it after a telling that it has read. Of facts the encoder reads at least one.
 
     Args:
         start: the id that the decoder starts from.
