@@ -629,6 +629,8 @@ know_nothing = {
 plots.training_log(zoo.log("blip-toy"), {"knowing nothing": sum(know_nothing.values())})
 
 # %% [markdown]
+# Look at the foils' line: it lies at ln 2 long after the other losses have fallen, and then gives way. Who stands where is learned last.
+#
 # None of these numbers says how good the model is. Measure what you want to use it for: the right panel.
 #
 # ## 8 · Find, then look

@@ -15,6 +15,7 @@ import torch
 
 HERE = Path(__file__).parent
 PRELOADED = ["tiny", "fsdp_ranks", "itc_ranks", "blip_ranks", "blip2_ranks", "capfilt_jobs"]
+PRELOADED += ["adapter_ranks"]
 PRELOADED += ["torch.utils.tensorboard", "torch._dynamo"]  # what the first step would import
 _server: int | None = None  # its process id
 

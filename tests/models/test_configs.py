@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlcourse import VlcourseError
+from vlcourse.models.adapter import AdapterConfig, ImageAdapterConfig
+from vlcourse.models.adapter_v2 import AdapterV2Config
 from vlcourse.models.blip2 import BLIP2Config
 from vlcourse.models.blip2_llm import BLIP2LLMConfig
 from vlcourse.models.clip import PRESETS as CLIPS
 from vlcourse.models.clip import CLIPConfig, TextConfig
 from vlcourse.models.eva import EVAConfig
 from vlcourse.models.llama import LLaMAConfig
+from vlcourse.models.lora import LoRAConfig
 from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
@@ -36,7 +39,12 @@ QFORMER = QFormerConfig(
 EVA = EVAConfig(12, 4, 32, 2, 4, 2.0)
 STAGE1 = BLIP2Config(16, EVA, qformer=replace(QFORMER, text="writes"))
 STAGE2 = BLIP2LLMConfig(VIT, 16, qformer=QFORMER, llm=LLAMA)
-ALL = (LLAMA, T5, GPT2, VIT, TEXT, RESNET, CLIP, QFORMER, EVA, STAGE1, STAGE2)
+ADAPTER = AdapterConfig(LLAMA, 3, 2)
+SEEING = ImageAdapterConfig(LLAMA, 3, 2, image=VIT, image_embed=16, scales=2)
+V2 = AdapterV2Config(LLAMA, VIT, 16, 3, 1, 3, 1, visual_width=32, visual_layers=1, visual_heads=4)
+LORA = LoRAConfig(LLAMA)
+ADAPTERS = (ADAPTER, SEEING, V2, LORA)
+ALL = (LLAMA, T5, GPT2, VIT, TEXT, RESNET, CLIP, QFORMER, EVA, STAGE1, STAGE2, *ADAPTERS)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,12 @@ ALL = (LLAMA, T5, GPT2, VIT, TEXT, RESNET, CLIP, QFORMER, EVA, STAGE1, STAGE2)
         (RESNET, {"width": 5}, "width 5 is odd"),
         (RESNET, {"heads": 3}, "width 128 is not divisible by 3 heads"),
         (CLIP, {"embed": -1}, "embed=-1 is out of range in CLIPConfig"),
+        (ADAPTER, {"layers": 3}, "layers=3 is out of range: the LLaMA has 2 layers"),
+        (ADAPTER, {"prompts": 0}, "prompts=0 is out of range in AdapterConfig"),
+        (SEEING, {"scales": 3}, "scales=3: the image tower has 2 blocks"),
+        (V2, {"visual_heads": 5}, "width 32 is not divisible by 5 heads"),
+        (V2, {"early": 2}, "early=2 is out of range"),
+        (LORA, {"rank": 0}, "rank=0 is out of range in LoRAConfig"),
     ],
 )
 def test_what_no_model_can_be_is_refused(config: Any, change: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""A Q-Former that begins from BERT: its text side is BERT's, its queries copy MLPs."""
+"""A Q-Former that begins as BERT: its text side computes what BERT does, its queries copy MLPs."""
 
 from __future__ import annotations
 

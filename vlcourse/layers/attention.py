@@ -93,7 +93,23 @@ class Attention(nn.Module):
         Returns:
             (B, L, D), or (B, L, out_width).
         """
-        q = _split(self.q(x), self.head_width)  # (B, heads, L, head_width)
+        q, k, v = self.read(x, context, rotation, cache)
+        return self.write(self.mix(q, k, v, mask, causal))
+
+    def read(
+        self,
+        x: Tensor,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        rotation: Tensor | None = None,
+        cache: LayerCache | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The first third of :meth:`forward`, whose arguments these are: what is compared.
+
+        Returns:
+            Queries (B, heads, L, head_width); keys and values (B, kv_heads, S, head_width), rotated
+            and with those of the cache before them.
+        """
+        q = _split(self.q(x), self.head_width)
         k, v = (
             context
             if isinstance(context, tuple)
@@ -103,6 +119,16 @@ class Attention(nn.Module):
             q, k = rotate(q, rotation), rotate(k, rotation)
         if cache is not None:
             k, v = cache.extend(k, v)
+        return q, k, v
+
+    def mix(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """The second third: softmax(scale · QKᵀ + mask) V, (B, heads, L, head_width).
+
+        The arguments are what :meth:`read` gives, and :meth:`forward`'s.
+        """
+        length = q.shape[2]
         shared = len(k) < len(q)  # then their texts stand side by side, as if they were one
         if shared:
             q = rearrange(q, "(b r) h l d -> b h (r l) d", b=len(k))
@@ -111,7 +137,11 @@ class Attention(nn.Module):
             enable_gqa=self.kv_heads != self.heads,
         )  # fmt: skip
         if shared:
-            y = rearrange(y, "b h (r l) d -> (b r) h l d", l=x.shape[1])
+            y = rearrange(y, "b h (r l) d -> (b r) h l d", l=length)
+        return y
+
+    def write(self, y: Tensor) -> Tensor:
+        """The last third: (B, heads, L, head_width) → (B, L, out_width)."""
         return self.out(rearrange(y, "b h l d -> b l (h d)"))
 
     def weights(

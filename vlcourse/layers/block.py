@@ -115,8 +115,8 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, D) → (…, D)."""
-        return swiglu(x, self.gate.weight, self.up.weight, self.down.weight)
+        """(…, D) → (…, D): :func:`swiglu`, through maps that an adapter may have changed."""
+        return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class Block(nn.Module):

@@ -20,8 +20,8 @@ class LayerCache:
     Attributes:
         keys, values: (B, heads, S, head width); the first ``length`` of the S places are filled.
         length: positions so far.
-        context: keys and values of the cross-attention, made once from the context, or None. They
-            may be of fewer rows, each for several texts one after the other.
+        context: keys and values of the cross-attention, or of an adapter's prompts, made once, or
+            None. They may be of fewer rows, each for several texts one after the other.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -101,8 +101,9 @@ class KVCache:
         A context stays as it is, and alone, while as many rows as of any other have it, one after
         the other: a prompt's beams.
         """
-        if self.layers[0].context is not None:
-            self._select_contexts(self._source[rows], len(self.layers[0].context[0]))
+        held = [layer.context[0] for layer in self.layers if layer.context is not None]
+        if held:
+            self._select_contexts(self._source[rows], len(held[0]))
         for layer in self.layers:
             filled = layer.keys[:, :, : layer.length], layer.values[:, :, : layer.length]
             if len(rows) == len(layer.keys):  # in place: the memory stays the same

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from vlcourse import losses
 from vlcourse.layers import masks
+from vlcourse.layers.around import Around
 from vlcourse.layers.attention import Attention, head_channels
 from vlcourse.layers.block import RMSNorm, SwiGLU
 from vlcourse.layers.cache import KVCache, LayerCache, Started
@@ -156,12 +158,20 @@ class LLaMABlock(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         cache: LayerCache | None = None,
+        around: Around | None = None,
     ) -> Tensor:
-        """(B, L, D) → (B, L, D); the other arguments as in `vlcourse.layers.attention`."""
-        x = x + self.attention(
-            self.norm1(x), mask=mask, causal=causal, rotation=rotation, cache=cache
+        """(B, L, D) → (B, L, D).
+
+        Args:
+            x: the states.
+            rotation, mask, causal, cache: as in `vlcourse.layers.attention`.
+            around: what an adapter makes of this block's pieces; None leaves them as they are.
+        """
+        piece: Any = around(self) if around else self
+        x = x + piece.attention(
+            piece.norm1(x), mask=mask, causal=causal, rotation=rotation, cache=cache
         )
-        return x + self.mlp(self.norm2(x))
+        return x + piece.mlp(piece.norm2(x))
 
 
 class LLaMA(Trainable):
@@ -219,12 +229,20 @@ class LLaMA(Trainable):
         """The loss is a mean over the targets that are learned."""
         return {"lm": (batch["targets"] != -100).sum()}
 
-    def hidden(self, x: Tensor, cache: KVCache | None = None, mask: Tensor | None = None) -> Tensor:
+    def hidden(
+        self,
+        x: Tensor,
+        cache: KVCache | None = None,
+        mask: Tensor | None = None,
+        around: Sequence[Around | None] = (),
+    ) -> Tensor:
         """Token vectors → the final states, before the head.
 
         Args:
             x: (B, L, D) token vectors, ``self.token(tokens)``, or any others (soft prompts).
             cache, mask: as in :meth:`forward`.
+            around: what an adapter makes of each block's pieces; nothing leaves them all as they
+                are.
 
         Returns:
             (B, L, D).
@@ -240,7 +258,7 @@ class LLaMA(Trainable):
         allowed, causal = masks.decoder(seen, past, length, x.device)
         for i, block in enumerate(self.blocks):
             layer = cache.layers[i] if cache else None
-            x = block(x, rotation, allowed, causal, layer)
+            x = block(x, rotation, allowed, causal, layer, around[i] if around else None)
         return self.norm_final(x)
 
     def states(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -261,7 +279,12 @@ class LLaMA(Trainable):
         return self.config.vocab_size
 
     def start(
-        self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, x: Tensor | None = None
+        self,
+        tokens: Tensor | None,
+        mask: Tensor | None,
+        new_tokens: int,
+        x: Tensor | None = None,
+        around: Sequence[Around | None] = (),
     ) -> Started:
         """Read a prompt, and make room for ``new_tokens`` more (:mod:`vlcourse.generate.loop`).
 
@@ -271,6 +294,7 @@ class LLaMA(Trainable):
             new_tokens: how many will be written. There is no hard limit: beyond ``config.context``
                 the positions are ones that were not trained.
             x: (B, P, D) token vectors in the place of ``tokens`` (soft prompts).
+            around: as in :meth:`hidden`.
 
         What is wrong with a prompt is said before, by :mod:`vlcourse.generate.prompts`.
         """
@@ -283,8 +307,8 @@ class LLaMA(Trainable):
         else:
             read = tokens if mask is None else tokens.masked_fill(~mask, -1)
         cache = self.new_cache(batch, length + new_tokens)
-        return Started(self.head(self.hidden(vectors, cache, mask)[:, -1]), cache, read)
+        return Started(self.head(self.hidden(vectors, cache, mask, around)[:, -1]), cache, read)
 
-    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
+    def step(self, tokens: Tensor, cache: KVCache, around: Sequence[Around | None] = ()) -> Tensor:
         """(B, L) newest tokens → (B, V) logits of the one that follows."""
-        return self.head(self.hidden(self.token(tokens), cache)[:, -1])
+        return self.head(self.hidden(self.token(tokens), cache, None, around)[:, -1])

@@ -9,8 +9,7 @@ import torch
 
 from vlcourse import paths
 from vlcourse.engine import Result, fit
-from vlcourse.models.base import Trainable
-from vlcourse.recipes import blip, blip2, clip, llama, parts
+from vlcourse.recipes import adapter, blip, blip2, clip, llama, parts
 from vlcourse.recipes.features import with_features
 from vlcourse.recipes.memory import check_memory
 from vlcourse.recipes.recipe import Part as Part
@@ -18,7 +17,9 @@ from vlcourse.recipes.recipe import Recipe as Recipe
 from vlcourse.recipes.recipe import RecipeError as RecipeError
 from vlcourse.recipes.recipe import merged
 
-RECIPES: dict[str, Recipe] = merged(clip.RECIPES, blip.RECIPES, blip2.RECIPES, llama.RECIPES)
+RECIPES: dict[str, Recipe] = merged(
+    clip.RECIPES, blip.RECIPES, blip2.RECIPES, llama.RECIPES, adapter.RECIPES
+)
 
 SHIPPED: tuple[str, ...] = (
     "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "seq2seq-toy", "blip-toy", "blip-toy-vqa"
@@ -43,11 +44,12 @@ def train_recipe(
     torch.manual_seed(recipe.train.seed)  # the initial weights
     # A function, so that FSDP can build it shard by shard; parts come from whole models.
     whole = recipe.parts or recipe.run.features
-    model = parts.started(recipe, RECIPES) if whole else recipe.build_model
-    frozen = parts.frozen(recipe, model) if isinstance(model, Trainable) else None
+    begun = parts.started(recipe, RECIPES) if whole else None
+    model = recipe.build_model if begun is None else begun
+    frozen = None if begun is None else parts.frozen(recipe, begun)
     dataset, collate = recipe.build_data("train"), recipe.collate(train=True)
-    if recipe.run.features:
-        dataset = with_features(model, dataset, collate, Path(recipe.run.features).expanduser())
+    if begun is not None and recipe.run.features:
+        dataset = with_features(begun, dataset, collate, Path(recipe.run.features).expanduser())
     run = (out or paths.runs_dir() / recipe.name) if save else None
     return fit(
         model, dataset, collate, recipe.train, recipe.run,

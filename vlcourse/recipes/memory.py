@@ -14,6 +14,7 @@ from vlcourse.engine import parallel
 from vlcourse.recipes.recipe import Recipe, RecipeError
 
 STATE = 16  # bytes a parameter in float32: itself, its gradient, and AdamW's two means
+FROZEN = 4  # itself alone
 
 
 def check_memory(recipe: Recipe) -> None:
@@ -25,10 +26,12 @@ def check_memory(recipe: Recipe) -> None:
         return
     here = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with torch.device("meta"):
-        count = sum(p.numel() for p in recipe.build_model().parameters())
+        parameters = list(recipe.build_model().parameters())
+    count = sum(p.numel() for p in parameters)
+    each = sum(p.numel() * (STATE if p.requires_grad else FROZEN) for p in parameters)
     ranks = int(os.environ.get("WORLD_SIZE", 1))
     copies = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))  # on this machine
-    needed = STATE * count * copies / (ranks if recipe.run.parallel == "fsdp" else 1)
+    needed = each * copies / (ranks if recipe.run.parallel == "fsdp" else 1)
     if needed > here:
         raise RecipeError(
             f"{recipe.name} has {count:,} parameters and needs {needed / 1e9:,.0f} GB for them, "

@@ -19,6 +19,7 @@ from vlcourse.models.transformers_llm import TransformersConfig
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
 from vlcourse.weights.bert import from_bert, is_bert
+from vlcourse.weights.files import read_json
 from vlcourse.weights.state import CheckpointError, Frozen, check_fit, digest, weights_of
 from vlcourse.weights.transformers_llm import language_model
 
@@ -93,15 +94,14 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
         run, shipped = paths.runs_dir() / source, paths.checkpoints_dir() / source
         place = shipped if shipped.is_dir() and not run.is_dir() else run
         theirs: Any = trained(recipes[source], recipes, place)
-    elif os.path.exists(path := os.path.expanduser(source)):
-        checkpoint.load_weights(piece, Path(path))
+    elif (path := Path(os.path.expanduser(source))).exists() and not _is_published(path):
+        checkpoint.load_weights(piece, path)
         return piece
-    elif "/" in source and isinstance(piece, QFormer) and is_bert(source):
-        return from_bert(piece, source)
-    elif "/" in source:
-        config = piece.config
-        theirs_own = isinstance(config, TransformersConfig)
-        theirs = language_model(config, source) if theirs_own else weights.from_hf(source)
+    elif path.exists() or "/" in source:
+        published = str(path) if path.exists() else source
+        if isinstance(piece, QFormer) and is_bert(published):
+            return from_bert(piece, published)
+        theirs = _published(published, getattr(piece, "config", None))
     else:
         raise RecipeError(
             f"{recipe.name}, parts={part.module}:{source}: {no_such('recipe', source, recipes)}"
@@ -113,6 +113,24 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
         return _copied(piece, theirs, part.module)
     except (ValueError, CheckpointError) as error:
         raise RecipeError(f"{recipe.name} cannot start from {source}: {error}") from None
+
+
+def _is_published(folder: Path) -> bool:
+    """Whether a folder has LLaMA's official files or transformers' layout, and not weights of
+    ours."""
+    config = folder / "config.json"
+    theirs = config.is_file() and "model_type" in read_json(config)
+    return theirs or (folder / "params.json").is_file()
+
+
+def _published(source: str, config: Any) -> Any:
+    """The model of a published folder or hub id; a language model of transformers stays theirs
+    where the config says so."""
+    if (Path(source) / "params.json").is_file():
+        return weights.from_official(source)
+    if isinstance(config, TransformersConfig):
+        return language_model(config, source)
+    return weights.from_hf(source)
 
 
 def _copied(piece: nn.Module, model: nn.Module, name: str) -> nn.Module:

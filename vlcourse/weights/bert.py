@@ -72,10 +72,10 @@ def from_bert(qformer: QFormer, source: Mapping[str, Tensor] | str | Path) -> QF
         for ours in _ours(name.removeprefix("bert."), said):
             found[ours] = theirs[name]
     own = weights_of(qformer)
-    fresh: tuple[str, ...] = (".queries", ".cross.", ".norm_cross.")
+    fresh: tuple[str, ...] = ("queries", "cross.", "norm_cross.")
     if not any(name.startswith("head.") for name in found):  # a BertModel, without its head
-        fresh += (".head.",)
-    wanted = {n: t for n, t in own.items() if not any(part in f".{n}" for part in fresh)}
+        fresh += ("head.",)
+    wanted = {n: t for n, t in own.items() if not any(f".{part}" in f".{n}" for part in fresh)}
     for name in ("words.token.weight", "head.out.bias"):  # [DEC] is not among BERT's words
         if name in found and name in wanted and len(found[name]) < len(wanted[name]):
             found[name] = torch.cat([found[name], own[name][len(found[name]) :]])

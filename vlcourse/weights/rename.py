@@ -45,12 +45,12 @@ class Rule:
     """Our name; for "rows" and "ends" with the parts in braces: ``*.attention.{q,k,v}.weight``."""
     theirs: str
     """Their name."""
-    op: Literal["same", "transpose", "rows", "ends", "halves", "scalar", "lead"] = "same"
+    op: Literal["same", "transpose", "rows", "ends", "halves", "scalar", "lead", "heads"] = "same"
     """same; transpose: theirs is ours turned; scalar: theirs is (), whatever ours is; rows: theirs
     is our parts one under the other; ends: the same of our two parts, with as many rows of zeros in
     between, which are not read; halves: the rows of each head in another order, because we
     rotate the channels (2j, 2j + 1) by their position and they rotate (j, j + half a head); lead:
-    theirs has axes of size 1 in front."""
+    theirs has axes of size 1 in front; heads: theirs is (1, heads, 1, 1), ours a vector."""
     head: int = 0
     """For "halves": rows of one head."""
     axes: int = 0
@@ -78,6 +78,8 @@ class Entry:
             whole = whole.reshape(())
         elif self.rule.op == "lead":
             whole = whole.reshape((1,) * self.rule.axes + whole.shape)
+        elif self.rule.op == "heads":
+            whole = whole.reshape(1, -1, 1, 1)
         elif self.rule.op == "halves":  # (heads · pairs · 2, …) → (heads · 2 · pairs, …)
             pairs = self.rule.head // 2
             whole = whole.unflatten(0, (-1, pairs, 2)).transpose(1, 2).flatten(0, 2)
@@ -93,6 +95,8 @@ class Entry:
             return [whole.T]
         if self.rule.op == "lead":
             return [whole.reshape(whole.shape[self.rule.axes :])]
+        if self.rule.op == "heads":
+            return [whole.flatten()]
         if self.rule.op == "halves":  # (heads · 2 · pairs, …) → (heads · pairs · 2, …)
             pairs = self.rule.head // 2
             return [whole.unflatten(0, (-1, 2, pairs)).transpose(1, 2).flatten(0, 2)]
@@ -106,6 +110,8 @@ class Entry:
             return (3 * shapes[0][0], *shapes[0][1:])
         if self.rule.op == "lead":
             return (1,) * self.rule.axes + shapes[0]
+        if self.rule.op == "heads":
+            return (1, *shapes[0], 1, 1)
         return shapes[0][::-1] if self.rule.op == "transpose" else shapes[0]
 
 

@@ -83,6 +83,10 @@ def test_a_log_shows_the_sum_and_the_parts_that_it_has() -> None:
     parts = [row | {"itc": 7.0, "itm": 0.6, "lm": 6.0} for row in log]
     left = plots.training_log(parts, {}).axes[0]
     assert [text.get_text() for text in left.texts] == ["sum", "ITC", "ITM", "LM"]
+    foiled = [row | {"foils": 0.7, "swapped relation": 0.9} for row in parts]
+    left, right = plots.training_log(foiled, {}).axes
+    assert left.texts[-1].get_text() == "foils" and left.lines[-1].get_ydata()[0] == 0.7
+    assert right.lines[-1].get_ydata()[-1] == 90
 
 
 def test_each_loss_has_its_own_axis_and_its_own_levels() -> None:

@@ -77,6 +77,20 @@ PURPOSES: dict[str, int] = {
     "web: language": 135,
     # jobs
     "capfilt: caption": 141,
+    # instructions
+    "instructed": 151,
+    "instruction's words": 152,
+    "told to describe": 153,
+    "told to count": 154,
+    "told to list": 155,
+    "told to compare": 156,
+    "told a form": 157,
+    "asked for nothing": 158,
+    # what a teacher writes who sees no pictures
+    "teacher: captions": 161,
+    "teacher: asked": 162,
+    "teacher: words": 163,
+    "teacher: supposed": 164,
 }
 
 

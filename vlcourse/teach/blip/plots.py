@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LOSSES = {"itc": IMAGE, "itm": MATCH, "lm": TEXT}
+FOILS = COLOURS[3]
 
 
 def soft(
@@ -108,31 +110,33 @@ def heat(picture: Tensor, words: Sequence[str], weights: Tensor) -> Figure:
 
 
 def training_log(log: Sequence[Mapping[str, float]], levels: Mapping[str, float]) -> Figure:
-    """A training's losses on a log axis of steps, and what was measured along the way.
+    """A training's losses on log axes, and what was measured along the way.
 
     ``log``: rows with "step" and "loss", perhaps each loss by name, some with shares (0 to 1).
     ``levels``: lines to compare with: name → nats.
     """
     figure, axes = new_figure(13.5, 4.8, 2)
     steps = [row["step"] for row in log]
-    parts = [name for name in LOSSES if name in log[-1]]
-    for name in ("loss", *parts):
-        values = [row[name] for row in log]
-        colour = LOSSES.get(name, "black")
-        axes[0].plot(steps, values, color=colour, linewidth=2)
-        said = "sum" if name == "loss" else name.upper()
-        name_line(axes[0], said, (steps[-1], values[-1]), colour)
+    lines = {"loss": ("sum", "black")} | {n: (n.upper(), colour) for n, colour in LOSSES.items()}
+    lines["foils"] = ("foils", FOILS)
+    for name, (said, colour) in lines.items():
+        if name in log[-1]:
+            values = [row[name] for row in log]
+            axes[0].plot(steps, values, color=colour, linewidth=2)
+            end, up = mean(values[-20:]), {"itm": 6, "foils": -8}.get(name, 0)  # they may end alike
+            name_line(axes[0], said, (steps[-1], end), colour, (8, up))
     for name, level in levels.items():
         axes[0].axhline(level, color=GREY, linestyle="--", linewidth=1.3)
         said = f"{name}: {level:.2f}"
         axes[0].text(steps[-1], level, said, ha="right", va="bottom", fontsize=12)
-    axes[0].set(xscale="log", xlabel="training step (log)", ylabel="nats", ylim=(0, None))
+    axes[0].set(xscale="log", xlabel="training step (log)", ylabel="nats (log)", yscale="log")
     axes[0].set_title("the loss")
     names = {
         "text_to_image itc": ("recall@1, compared", IMAGE),
         "text_to_image": ("recall@1, re-ranked", MATCH),
         "true": ("captions true", TEXT),
         "balanced accuracy": ("hard pairs judged right", COLOURS[4]),
+        "swapped relation": ("left and right told apart", FOILS),
     }
     measured = [row for row in log if "true" in row]
     for name, (said, colour) in names.items():
