@@ -86,6 +86,10 @@ def test_the_papers_numbers() -> None:
             and [p.frozen for p in recipe.parts[1:]] == [True] * 2
         )
         assert recipe.data.stop == ("\n" if "opt" in name else "")
+    tuned = RECIPES["blip2-g-flant5-xl-caption"]
+    assert (tuned.model.image.image_size, tuned.model.tune_image) == (364, True)
+    assert (tuned.train.lr, tuned.train.warmup, tuned.data.prompt) == (1e-5, 1000, "a photo of")
+    assert [(p.module, p.frozen) for p in tuned.parts] == [("", False), ("llm", True)]
     assert RECIPES["blip2-l"].model == BLIP2Config.preset("ViT-L/14")
     assert RECIPES["blip2-g-opt-6.7b"].model == BLIP2LLMConfig.preset("ViT-g OPT-6.7B")
 

@@ -7,17 +7,28 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from vlcourse.data.corpus.pictured import said_again, what_follows
+from vlcourse.data.corpus.pictured import said_again, told, what_follows
 from vlcourse.data.world import World
 from vlcourse.data.world.dice import Dice
+from vlcourse.layers.ranges import RangeError
 
-_TELL = {"again": said_again, "facts": what_follows}
+TEXTS = {"again": said_again, "told": told, "facts": what_follows}
+
+
+def check_mixture(mixture: Sequence[int]) -> Sequence[int]:
+    """RangeError unless these are shares in a hundred for each kind of `TEXTS`."""
+    if len(mixture) != len(TEXTS) or sum(mixture) != 100 or min(mixture) < 0:
+        raise RangeError(
+            f"mixture needs a share in a hundred for each of {', '.join(TEXTS)}; got "
+            f"{tuple(mixture)}"
+        )
+    return mixture
 
 
 class WorldTexts(Dataset[dict[str, Any]]):
-    """A picture of a `World` with a text about it: said again, or facts that follow.
+    """A picture of a `World` with a text about it: said again, told, or facts that follow.
 
-    A sample is {"id", "image": uint8 (3, size, size), "kind": "again" or "facts", "parts": pieces
+    A sample is {"id", "image": uint8 (3, size, size), "kind": one of `TEXTS`, "parts": pieces
     of text, each with whether it is to be learned, "scene": Scene}. Sample i depends on the
     arguments and on i only. There may be more samples than pictures: each round through them brings
     other texts.
@@ -25,11 +36,16 @@ class WorldTexts(Dataset[dict[str, Any]]):
     Args:
         world: the pictures.
         n: number of samples; 0 for as many as pictures.
-        again: of a hundred texts, how many say the picture again; the others are facts.
+        mixture: how many in a hundred are of each kind of `TEXTS`.
     """
 
-    def __init__(self, world: World, n: int = 0, again: int = 50) -> None:
-        self.world, self.n, self.again = world, n or len(world), again
+    def __init__(self, world: World, n: int = 0, mixture: Sequence[int] = (20, 0, 80)) -> None:
+        self.world, self.n = world, n or len(world)
+        self.kinds = [
+            kind
+            for kind, share in zip(TEXTS, check_mixture(mixture), strict=True)
+            for _ in range(share)
+        ]
 
     def __len__(self) -> int:
         return self.n
@@ -50,6 +66,6 @@ class WorldTexts(Dataset[dict[str, Any]]):
         for i, sample in zip(indices, pictures, strict=True):
             scene, turn = sample["scene"], i // len(self.world)
             dice = Dice(scene.seed, "text of a picture", turn)
-            kind = "again" if dice.below(100) < self.again else "facts"
-            found.append({**sample, "kind": kind, "parts": _TELL[kind](scene, turn)})
+            kind = self.kinds[dice.below(100)]
+            found.append({**sample, "kind": kind, "parts": TEXTS[kind](scene, turn)})
         return found

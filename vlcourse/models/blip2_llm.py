@@ -49,12 +49,18 @@ class BLIP2LLMConfig:
     """The Q-Former, without its parts for text."""
     llm: LLMConfig = LLaMAConfig()
     """The language model, which is frozen: a decoder, or an encoder–decoder."""
+    spread: int = 1
+    """How many of the language model's vectors each query becomes: 1 in the paper, where these are
+    the wider ones."""
+    qformer_lr: float = 1.0
+    """The Q-Former's learning rate, in multiples of the projection's."""
     queries_at: int = 0
     """How many tokens stand before the queries. 0 as in the paper: [queries][</s>] text; 1 for a
     decoder that learned to begin with its start token: [<s>][queries] text."""
 
     def __post_init__(self) -> None:
-        check(self, image_embed=WIDTH, norm_eps=EPS, queries_at=(0, 4096))
+        check(self, image_embed=WIDTH, norm_eps=EPS, queries_at=(0, 4096), spread=(1, 64))
+        check(self, qformer_lr=(0, 1_000))
         if self.qformer.text != "none":
             raise ModelError(
                 f"in the second stage the Q-Former has no text: set qformer.text to none, not "
@@ -99,7 +105,7 @@ class BLIP2LLMConfig:
         size = replace(old.image, image_size=self.image.image_size)
         qformer = replace(self.qformer, text=old.qformer.text)
         if not isinstance(model, BLIP2):  # a text's ids mean nothing without one
-            same = (old.llm, old.qformer) == (self.llm, self.qformer)
+            same = (old.llm, old.qformer) == (self.llm, self.qformer) and old.spread == self.spread
         else:
             ids = {n: getattr(old.qformer, n) for n in _OF_TEXT}
             same = replace(qformer, **ids) == old.qformer
@@ -137,7 +143,7 @@ class BLIP2LLM(SeesImages):
         self.qformer = QFormer(c.qformer)
         llm: Any = freeze(c.llm.build())
         width = llm.width if isinstance(c.llm, TransformersConfig) else c.llm.width
-        self.projection = nn.Linear(c.qformer.width, width)
+        self.projection = nn.Linear(c.qformer.width, c.spread * width)
         self.llm: Any = llm
 
     def prompt(
@@ -146,10 +152,12 @@ class BLIP2LLM(SeesImages):
         features: Tensor | None = None,
         image_tokens: Tensor | None = None,
     ) -> Tensor:
-        """(B, 3, S, S) images, their :meth:`image_features` or :meth:`image_tokens` → (B, Q, d)
-        vectors among which the language model's tokens take their place, in its precision."""
+        """(B, 3, S, S) images, their :meth:`image_features` or :meth:`image_tokens` → (B, Q ·
+        spread, d) vectors among which the language model's tokens take their place, in its
+        precision."""
         seen = self.image_tokens(pixels, features) if image_tokens is None else image_tokens
-        soft = self.projection(self.qformer.look(seen)[-1])
+        soft = self.projection(self.qformer.look(seen)[-1])  # (B, Q, spread · d)
+        soft = soft.unflatten(-1, (self.config.spread, -1)).flatten(1, 2)  # (B, Q · spread, d)
         return soft.to(next(self.llm.parameters()).dtype)
 
     @property
@@ -160,6 +168,11 @@ class BLIP2LLM(SeesImages):
     def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The loss is a mean over the targets that are learned."""
         return {"lm": (batch["targets"] != -100).sum()}
+
+    def lr_factors(self) -> dict[str, float]:
+        """What the first stage has taught may be kept by learning more slowly than the projection,
+        which begins from nothing."""
+        return {"qformer": self.config.qformer_lr, "norm_image": self.config.qformer_lr}
 
     @abstractmethod
     def start(

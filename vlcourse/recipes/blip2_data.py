@@ -7,11 +7,10 @@ from typing import Any
 
 from vlcourse.data.collate.captioned import CaptionedCollate
 from vlcourse.data.collate.pictured import PicturedCollate, PrefixPicturedCollate
-from vlcourse.data.told import WorldTexts
+from vlcourse.data.told import WorldTexts, check_mixture
 from vlcourse.data.world import World
 from vlcourse.engine.config import TrainConfig
 from vlcourse.evals import pictured
-from vlcourse.layers.ranges import check
 from vlcourse.models.base import Trainable
 from vlcourse.models.blip2_llm import BLIP2LLM
 from vlcourse.recipes import llama
@@ -40,15 +39,15 @@ class TextsData(Pictures):
     ``config`` in its methods is a `BLIP2LLMConfig`.
     """
 
-    again: int = 50
-    """Of a hundred texts, how many say the picture again ("in other words: …"); the others are
-    facts that follow. None is a question."""
+    mixture: tuple[int, int, int] = (20, 0, 80)
+    """Of a hundred texts: the picture said again ("in other words: …"), told, and facts that
+    follow. None is a question."""
     tokenizer: str = "toy"
     """toy: the toy language models', shipped; else the path of a LLaMA tokenizer.model."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check(self, again=(0, 100))
+        check_mixture(self.mixture)
 
     def make_tokenizer(self, config: Any) -> TextTokenizer:
         """The language model's tokenizer; RecipeError when there is no such file, or its ids are
@@ -60,7 +59,7 @@ class TextsData(Pictures):
         samples, size = run.steps * run.batch_size, config.image.image_size
         pictures = self.n_train or samples
         return WorldTexts(
-            World(split, pictures, size, self.objects, seed=run.seed), samples, self.again
+            World(split, pictures, size, self.objects, seed=run.seed), samples, self.mixture
         )
 
     def collate(self, config: Any, train: bool) -> PicturedCollate:

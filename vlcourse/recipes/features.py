@@ -25,7 +25,6 @@ from vlcourse.data.collate.pictures import Augmentation, pixels
 from vlcourse.data.order import OfPictures, Order, Ordered
 from vlcourse.engine import parallel
 from vlcourse.files import write_json
-from vlcourse.models.base import Trainable
 from vlcourse.models.blip2_image import SeesImages
 from vlcourse.recipes.recipe import RecipeError
 from vlcourse.weights.state import digest, weights_of, write_weights
@@ -151,7 +150,7 @@ class WithFeatures(Ordered):
         return found
 
 
-def with_features(model: Trainable, dataset: Any, collate: Sees, folder: Path) -> WithFeatures:
+def with_features(model: Any, dataset: Any, collate: Sees, folder: Path) -> WithFeatures:
     """A run's dataset, whose pictures have gone through the model's frozen tower.
 
     What is not in the folder yet is computed now; a run that is stopped meanwhile goes on from the

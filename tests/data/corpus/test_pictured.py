@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vlcourse.data.corpus.pictured import FACTS, said_again, what_follows
+from vlcourse.data.corpus.pictured import FACTS, said_again, told, what_follows
 from vlcourse.data.corpus.tellings import AGAIN, stated
 from vlcourse.data.told import WorldTexts
 from vlcourse.data.world import World
@@ -21,6 +21,16 @@ def test_a_picture_said_again_is_one_of_its_captions() -> None:
         said = read(caption.removesuffix("."))
         assert said is not None and scene.is_true(said)
     assert len({said_again(SCENES[0], key)[1] for key in range(20)}) > 5
+
+
+def test_a_telling_names_every_object_in_full() -> None:
+    for scene in SCENES:
+        ((text, learn),) = told(scene)
+        assert learn and all(
+            f"{o.colour} {o.shape}" in text and o.size in text for o in scene.objects
+        )
+        if len(scene.objects) > 1:
+            assert any(words in text for words in ("above", "below", "left", "right", "than"))
 
 
 def test_facts_are_true_and_of_all_kinds() -> None:
@@ -40,10 +50,11 @@ def test_facts_are_true_and_of_all_kinds() -> None:
 
 def test_texts_of_a_dataset_are_of_both_kinds_never_ask_and_change_from_round_to_round() -> None:
     world = World("train", 50, objects=(1, 2))
-    told = WorldTexts(world, 150, again=30)
-    samples = told.__getitems__(range(150))
+    texts = WorldTexts(world, 150, mixture=(30, 20, 50))
+    samples = texts.__getitems__(range(150))
     assert not any("?" in text for s in samples for text, _ in s["parts"])
-    assert 25 < sum(s["kind"] == "again" for s in samples) < 65
-    assert told[7]["parts"] == samples[7]["parts"]
+    kinds = Counter(s["kind"] for s in samples)
+    assert 25 < kinds["again"] < 65 and 15 < kinds["told"] < 45 and len(kinds) == 3
+    assert texts[7]["parts"] == samples[7]["parts"]
     same = [samples[i]["parts"] == samples[i + 50]["parts"] for i in range(50)]
     assert sum(same) < 10 and samples[3]["scene"] == samples[53]["scene"]

@@ -62,8 +62,8 @@ class PicturedCollate:
 class PrefixPicturedCollate(PicturedCollate):
     """The same for an encoder–decoder: it reads [queries ‖ what is given], and writes the rest.
 
-    A picture said again is written as a whole, "in other words:" included, as the model writes it
-    after a telling that it has read. Of facts the encoder reads some, and at least one.
+    A picture told or said again is written as a whole, "in other words:" included, as the model
+    writes it after a telling that it has read. Of facts the encoder reads at least one.
 
     Args:
         start: the id that the decoder starts from.
@@ -102,6 +102,6 @@ class PrefixPicturedCollate(PicturedCollate):
     def _cut(self, sample: dict[str, Any], generator: torch.Generator | None) -> int:
         """How many parts the encoder reads."""
         most = len(sample["parts"]) - 1
-        if sample["kind"] == "again" or most < 1:
+        if sample["kind"] != "facts" or most < 1:
             return 0
         return most if generator is None else 1 + int(torch.randint(most, (), generator=generator))

@@ -1,4 +1,4 @@
-"""Texts for a picture that stands where a telling of its scene would: said again, or what follows.
+"""Texts for a picture that stands where a telling of its scene would: again, told, what follows.
 
 A language model that reads of scenes goes on after a telling with the same in other words, or with
 facts that follow from it. A soft prompt in the telling's place is to have it go on as truly. There
@@ -7,6 +7,7 @@ is never a question among these texts.
 
 from __future__ import annotations
 
+from vlcourse.data.corpus.describe import describe
 from vlcourse.data.corpus.lessons import Part
 from vlcourse.data.corpus.tellings import AGAIN, stated
 from vlcourse.data.world.dice import Dice
@@ -21,6 +22,11 @@ def said_again(scene: Scene, key: int = 0) -> tuple[Part, ...]:
     """ "in other words:" and one of the scene's captions."""
     caption = Dice(scene.seed, "picture said again", key).pick(scene.captions())
     return ((AGAIN, True), (f"{caption}.", True))
+
+
+def told(scene: Scene, key: int = 0) -> tuple[Part, ...]:
+    """A whole telling, as documents begin with: all objects in full, and how they stand."""
+    return ((describe(scene.objects, Dice(scene.seed, "picture told", key).bits).text, True),)
 
 
 def what_follows(scene: Scene, key: int = 0) -> tuple[Part, ...]:

@@ -68,6 +68,7 @@ PURPOSES: dict[str, int] = {
     "picture said again": 105,
     "fact of a picture": 106,
     "text of a picture": 107,
+    "picture told": 108,
     # texts of the web
     "web: scene": 131,
     "web: kind": 132,
