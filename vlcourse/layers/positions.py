@@ -1,13 +1,15 @@
-"""Where a cell of a grid is, as a vector: sines and cosines of its column and its row."""
+"""Where a cell of a grid is, and when a frame was, as vectors of sines and cosines."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlcourse.layers.errors import ModelError
+
+WAVES = 16  # of a clock
 
 
 def sine_grid(side: int, width: int) -> Tensor:
@@ -29,3 +31,22 @@ def sine_grid(side: int, width: int) -> Tensor:
     row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     angles = torch.cat([at.reshape(-1, 1) * waves for at in (column, row)], dim=1)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class Clock(nn.Module):
+    """Times as vectors: sines and cosines of 16 waves, and a linear map of them.
+
+    The waves are from 1 to 64 long, in the times' unit. A vector's channels are about as large as
+    those of a normalised token.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(2 * WAVES, width, bias=False)
+        nn.init.normal_(self.out.weight, std=WAVES**-0.5)
+
+    def forward(self, times: Tensor) -> Tensor:
+        """(B, T) → (B, T, C)."""
+        waves = torch.logspace(0, math.log10(64), WAVES, device=times.device)
+        angles = times.float()[..., None] * (2 * math.pi / waves)  # (B, T, W)
+        return self.out(torch.cat([angles.sin(), angles.cos()], dim=-1))

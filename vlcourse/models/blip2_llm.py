@@ -16,7 +16,7 @@ from vlcourse.layers.cache import Started
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.frozen import freeze
 from vlcourse.layers.ranges import check
-from vlcourse.models.base import EPS, WIDTH
+from vlcourse.models.base import EPS, WIDTH, Trainable
 from vlcourse.models.blip2 import BLIP2
 from vlcourse.models.blip2_image import SeesImages, TowerConfig, at_size, check_width
 from vlcourse.models.eva import EVAConfig
@@ -134,7 +134,7 @@ class BLIP2LLM(SeesImages):
         llm: the language model.
     """
 
-    begins_from = (BLIP2,)
+    begins_from: tuple[type[Trainable], ...] = (BLIP2,)
 
     def __init__(self, config: BLIP2LLMConfig) -> None:
         c = config
@@ -156,7 +156,12 @@ class BLIP2LLM(SeesImages):
         spread, d) vectors among which the language model's tokens take their place, in its
         precision."""
         seen = self.image_tokens(pixels, features) if image_tokens is None else image_tokens
-        soft = self.projection(self.qformer.look(seen)[-1])  # (B, Q, spread · d)
+        return self.soft(self.qformer.look(seen)[-1])
+
+    def soft(self, states: Tensor) -> Tensor:
+        """(B, Q, D) final states of queries → (B, Q · spread, d), in the language model's
+        precision."""
+        soft = self.projection(states)  # (B, Q, spread · d)
         soft = soft.unflatten(-1, (self.config.spread, -1)).flatten(1, 2)  # (B, Q · spread, d)
         return soft.to(next(self.llm.parameters()).dtype)
 
@@ -214,10 +219,15 @@ class BLIP2Decoder(BLIP2LLM):
             batch: ``"pixels"`` (B, 3, S, S), or ``"features"`` (B, N, C); ``"tokens"`` and
                 ``"targets"`` (B, L), as :class:`LLaMA` takes them: padded on the right, the target
                 is the next token, -100 where nothing is to be learned (a prompt, padding). The
-                queries learn nothing.
+                queries learn nothing. ``"at"`` (B,), if rows have other numbers of tokens before
+                the queries than ``config.queries_at``.
         """
         soft = self.prompt(batch.get("pixels"), batch.get("features"))
-        at = self.config.queries_at
+        return self.losses_after(soft, batch)
+
+    def losses_after(self, soft: Tensor, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """:meth:`losses` of the batch's texts with (B, Q, D) vectors among them."""
+        at = batch.get("at", self.config.queries_at)
         x, _ = insert(self.llm.token(batch["tokens"]), soft, at)
         targets = insert_targets(batch["targets"], soft.shape[1], at)
         return {"lm": losses.lm(self.llm.hidden(x), self.llm.head, targets)}
@@ -233,15 +243,28 @@ class BLIP2Decoder(BLIP2LLM):
     ) -> Started:
         """As :meth:`BLIP2LLM.start`; the text goes on from the prompt."""
         soft = self.prompt(pixels, features, image_tokens)
-        if tokens is None and self.config.queries_at:
+        return self.start_after(soft, tokens, mask, new_tokens)
+
+    def start_after(
+        self,
+        soft: Tensor,
+        tokens: Tensor | None,
+        mask: Tensor | None,
+        new_tokens: int,
+        at: int | Tensor | None = None,
+    ) -> Started:
+        """:meth:`start` with (B, Q, D) vectors; ``at``: how many tokens stand before them, (B,)
+        where rows differ in that, by default ``config.queries_at``."""
+        at = self.config.queries_at if at is None else at
+        if tokens is None and at != 0:
             raise ModelError(
-                f"queries stand after {self.config.queries_at} tokens here: give a prompt that "
+                f"queries stand after {at} tokens here: give a prompt that "
                 "begins with the id of the text's start"
             )
         if tokens is None:
             return self.llm.start(None, None, new_tokens, x=soft)
         _one_each(tokens, soft)
-        x, seen = insert(self.llm.token(tokens), soft, self.config.queries_at, mask)
+        x, seen = insert(self.llm.token(tokens), soft, at, mask)
         read = tokens if mask is None else tokens.masked_fill(~mask, -1)
         return self.llm.start(None, seen, new_tokens, x=x)._replace(tokens=read)
 

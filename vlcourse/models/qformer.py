@@ -92,19 +92,24 @@ class QFormer(nn.Module):
             )  # fmt: skip
         return x
 
-    def look(self, image_tokens: Tensor, image_mask: Tensor | None = None) -> tuple[Tensor, ...]:
+    def look(
+        self,
+        image_tokens: Tensor,
+        image_mask: Tensor | None = None,
+        extra: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """What the queries see of (B, N, C) image tokens; ``image_mask``: (B, N) bool.
+
+        With ``extra``, (E, D) queries of somebody else that come after its own, Q is all of them.
 
         Returns:
             (B, Q, D) before each block, and after the last one: the last is the answer, the others
             are what a text looks at (:meth:`decode`).
         """
-        states = [self._asked(len(image_tokens))]
-        seen = readable(image_mask)
+        states = [self._asked(len(image_tokens), extra)]
+        count, seen = states[0].shape[1], readable(image_mask)
         for block in self.blocks:
-            states.append(
-                block(states[-1], self.config.queries, images=image_tokens, image_mask=seen)
-            )
+            states.append(block(states[-1], count, images=image_tokens, image_mask=seen))
         return tuple(states)
 
     def read(
@@ -265,8 +270,9 @@ class QFormer(nn.Module):
         found = attention_weights(self, run)
         return torch.stack([each for name, each in found.items() if name.endswith(".cross")])
 
-    def _asked(self, batch: int) -> Tensor:
-        return self.norm(self.queries).expand(batch, -1, -1)  # (B, Q, D)
+    def _asked(self, batch: int, extra: Tensor | None = None) -> Tensor:
+        queries = self.queries if extra is None else torch.cat([self.queries, extra])
+        return self.norm(queries).expand(batch, -1, -1)  # (B, Q, D)
 
     def _need(self, what: str, lacks: str) -> None:
         if not (self.config.writes if what == "writes" else self.config.reads):

@@ -10,7 +10,7 @@ IGNORED = -100
 
 
 def insert(
-    vectors: Tensor, prompt: Tensor, at: int = 0, mask: Tensor | None = None
+    vectors: Tensor, prompt: Tensor, at: int | Tensor = 0, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """For a decoder: [padding ‖ the first ``at`` tokens ‖ prompt ‖ the other tokens].
 
@@ -20,17 +20,19 @@ def insert(
     Args:
         vectors: (B, L, D) token vectors.
         prompt: (B, Q, D).
-        at: how many tokens of a row stand before the prompt.
+        at: how many tokens of a row stand before the prompt; (B,) where rows differ in that.
         mask: (B, L) bool, False for padding, anywhere; None when there is none.
 
     Returns:
         (B, L + Q, D), and the mask for it; None without padding.
     """
-    if mask is None:
+    if mask is None and isinstance(at, int):
         return torch.cat([vectors[:, :at], prompt, vectors[:, at:]], dim=1), None
-    place = mask.long().cumsum(dim=1) - 1  # (B, L), without padding
-    ranks = torch.where(mask, torch.where(place < at, 1, 3), 0)
-    return _sorted(vectors, prompt, ranks, mask)
+    seen = torch.ones_like(vectors[..., 0], dtype=torch.bool) if mask is None else mask
+    place = seen.long().cumsum(dim=1) - 1  # (B, L), without padding
+    ranks = torch.where(seen, torch.where(place < _column(at), 1, 3), 0)
+    x, kept = _sorted(vectors, prompt, ranks, seen)
+    return x, None if mask is None else kept
 
 
 def prepend(
@@ -48,18 +50,22 @@ def prepend(
     return _sorted(vectors, prompt, torch.where(mask, 3, 4), mask)
 
 
-def insert_targets(targets: Tensor, queries: int, at: int = 0) -> Tensor:
+def insert_targets(targets: Tensor, queries: int, at: int | Tensor = 0) -> Tensor:
     """(B, L) next tokens → (B, L + Q), for what :func:`insert` makes without padding.
 
     Nothing is learned where the next one is no word: at the last token before the prompt, and
     within it. What follows the prompt is the business of its last vector. (With ``at`` 0 that is
     the text's first token, which is given.)
     """
-    nothing = targets.new_full((len(targets), queries), IGNORED)
-    if at == 0:
-        return torch.cat([nothing, targets], dim=1)
-    before, moved = targets[:, : at - 1], targets[:, at - 1 : at]
-    return torch.cat([before, nothing, moved, targets[:, at:]], dim=1)
+    place = torch.arange(targets.shape[1], device=targets.device).expand_as(targets)
+    place = place + queries * (place >= _column(at) - 1)  # (B, L): where each target goes
+    longer = targets.new_full((len(targets), targets.shape[1] + queries), IGNORED)
+    return longer.scatter(1, place, targets)
+
+
+def _column(at: int | Tensor) -> int | Tensor:
+    """(B,) → (B, 1), for a comparison with places."""
+    return at if isinstance(at, int) else at[:, None]
 
 
 def _sorted(vectors: Tensor, prompt: Tensor, ranks: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
