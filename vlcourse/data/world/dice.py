@@ -91,6 +91,8 @@ PURPOSES: dict[str, int] = {
     "teacher: asked": 162,
     "teacher: words": 163,
     "teacher: supposed": 164,
+    # chats about videos
+    "asked to describe": 191,
 }
 
 
