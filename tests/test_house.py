@@ -29,7 +29,7 @@ STOREYS = (
     ("evals",),
     ("recipes", "overrides"),
     ("zoo",),
-    ("jobs",),
+    ("jobs", "chat"),
     ("teach", "doctor"),
     ("commands",),
     ("cli",),
