@@ -129,7 +129,7 @@ RECIPES: tuple[Recipe, ...] = (
         doc="BLIP-2's first stage on the toy world: a Q-Former on clip-toy-grid's frozen tower.",
         model=TOY_BLIP2,
         data=BLIP2Data(objects=(1, 2), foils=True),
-        train=TrainConfig(steps=1900, batch_size=64, lr=1e-3),
+        train=TrainConfig(steps=3000, batch_size=64, lr=1e-3),
         run=RunConfig(save_every=500),
         parts=(TOY_TOWER,),
     ),
