@@ -16,7 +16,7 @@ from vlcourse.data.world import Caption, HasObject, Scene, World
 from vlcourse.data.world.read import read
 from vlcourse.evals import ngrams
 from vlcourse.evals.writing import Writing, write
-from vlcourse.models.blip import BLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.tokenizers.med import MEDTokenizer
 
 
@@ -55,14 +55,14 @@ def caption_set(
 
 
 def caption_details(
-    model: BLIP, tokenizer: MEDTokenizer, scenes: Sequence[Scene], writing: Writing | None = None
+    model: Matcher, tokenizer: MEDTokenizer, scenes: Sequence[Scene], writing: Writing | None = None
 ) -> dict[str, Tensor]:
     """What :func:`judge` says of the captions that a model writes."""
     return judge(written_for(model, tokenizer, scenes, writing), scenes)
 
 
 def written_for(
-    model: BLIP, tokenizer: MEDTokenizer, scenes: Sequence[Scene], writing: Writing | None = None
+    model: Matcher, tokenizer: MEDTokenizer, scenes: Sequence[Scene], writing: Writing | None = None
 ) -> list[str]:
     """A caption for each scene, drawn at the model's size."""
     size = model.config.image.image_size
@@ -70,7 +70,7 @@ def written_for(
 
 
 def captions(
-    model: BLIP,
+    model: Matcher,
     tokenizer: MEDTokenizer,
     scenes: Sequence[Scene] | None = None,
     writing: Writing | None = None,

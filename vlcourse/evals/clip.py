@@ -15,14 +15,14 @@ from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.data.sources.columns import check_templates
 from vlcourse.evals import metrics
 from vlcourse.layers.frozen import evaluating
-from vlcourse.models.blip import BLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.models.clip import CLIP
 from vlcourse.tokenizers.byte_bpe import ByteBPE
 
 
 @torch.no_grad()
-def embed_images(model: CLIP | BLIP, images: Tensor, batch_size: int = 256) -> Tensor:
-    """uint8 pictures (N, 3, H, W) → L2-normalised embeddings (N, embed) on the CPU."""
+def embed_images(model: CLIP | Matcher, images: Tensor, batch_size: int = 256) -> Tensor:
+    """uint8 pictures (N, 3, H, W) → L2-normalised embeddings (N, …, embed) on the CPU."""
     device = next(model.parameters()).device
     size = model.config.image.image_size
     parts = [

@@ -15,7 +15,7 @@ from vlcourse.evals import clip as clip_evals
 from vlcourse.evals.metrics import MetricError
 from vlcourse.evals.rerank import cosines, match_logits
 from vlcourse.layers.frozen import evaluating
-from vlcourse.models.blip import BLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.models.clip import CLIP
 from vlcourse.tokenizers.byte_bpe import ByteBPE
 from vlcourse.tokenizers.med import MEDTokenizer
@@ -62,7 +62,7 @@ def pictures(pairs: Foils, size: int) -> Tensor:
 
 
 def foil_details(
-    model: BLIP, tokenizer: MEDTokenizer, scenes: Sequence[Scene], kinds: Sequence[str] = KINDS
+    model: Matcher, tokenizer: MEDTokenizer, scenes: Sequence[Scene], kinds: Sequence[str] = KINDS
 ) -> dict[str, Tensor]:
     """How ITM judges true captions and foils, scene by scene: float (N,), for intervals.
 
@@ -87,7 +87,7 @@ def foil_details(
 
 
 def hard_details(
-    model: BLIP, tokenizer: MEDTokenizer, pairs: int = 256, split: str = "test"
+    model: Matcher, tokenizer: MEDTokenizer, pairs: int = 256, split: str = "test"
 ) -> dict[str, Tensor]:
     """ITM on two-object pictures with their caption, and with the wrong ones most like it.
 
@@ -122,7 +122,7 @@ def judged(logits: Tensor) -> dict[str, Tensor]:
     }
 
 
-def matching(model: BLIP, tokenizer: MEDTokenizer, scenes: int = 800) -> dict[str, float]:
+def matching(model: Matcher, tokenizer: MEDTokenizer, scenes: int = 800) -> dict[str, float]:
     """All of it on two-object test scenes: accuracy by kind of foil, at .5, and on hard pairs."""
     told = world.two_object_scenes(scenes, seed=7)
     details = foil_details(model, tokenizer, told) | hard_details(model, tokenizer)

@@ -18,7 +18,7 @@ from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.evals import metrics
 from vlcourse.evals.clip import embed_images
 from vlcourse.layers.frozen import evaluating
-from vlcourse.models.blip import BLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.tokenizers.med import MEDTokenizer
 
 
@@ -46,7 +46,7 @@ def reranked(similarity: Tensor, match: Tensor, k: int) -> Tensor:
 
 @torch.no_grad()
 def embed_texts(
-    model: BLIP,
+    model: Matcher,
     tokenizer: MEDTokenizer,
     texts: Sequence[str],
     batch_size: int = 256,
@@ -63,7 +63,7 @@ def embed_texts(
 
 @torch.no_grad()
 def match_logits(
-    model: BLIP,
+    model: Matcher,
     tokenizer: MEDTokenizer,
     texts: Sequence[str],
     images: Tensor,
@@ -122,7 +122,7 @@ def among_best(similarity: Tensor, k: int) -> Tensor:
 
 
 def rerank(
-    model: BLIP,
+    model: Matcher,
     tokenizer: MEDTokenizer,
     texts: Sequence[str],
     images: Tensor,
@@ -152,13 +152,13 @@ def rerank(
     return reranked(similarity, match, k), reranked(similarity.T, match.T, k)
 
 
-def cosines(model: BLIP, tokenizer: MEDTokenizer, texts: Sequence[str], images: Tensor) -> Tensor:
+def cosines(model: Matcher, tokenizer: MEDTokenizer, texts: Sequence[str], images: Tensor) -> Tensor:
     """(T, N) cosines of texts and uint8 pictures, each encoded alone."""
-    return embed_texts(model, tokenizer, texts) @ embed_images(model, images).T
+    return model.similarity(embed_images(model, images), embed_texts(model, tokenizer, texts)).T
 
 
 def retrieval_details(
-    model: BLIP, tokenizer: MEDTokenizer, pairs: int = 256, k: int = 16, split: str = "test"
+    model: Matcher, tokenizer: MEDTokenizer, pairs: int = 256, k: int = 16, split: str = "test"
 ) -> dict[str, Tensor]:
     """Whether the own picture (text) comes first, for two-object scenes: float (pairs,) each.
 
@@ -180,7 +180,7 @@ def retrieval_details(
 
 
 def retrieval(
-    model: BLIP, tokenizer: MEDTokenizer, pairs: int = 256, k: int = 16, split: str = "test"
+    model: Matcher, tokenizer: MEDTokenizer, pairs: int = 256, k: int = 16, split: str = "test"
 ) -> dict[str, float]:
     """Recall@1 in both directions, before and after re-ranking."""
     details = retrieval_details(model, tokenizer, pairs, k, split)

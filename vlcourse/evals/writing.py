@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.generate import Options, search
-from vlcourse.models.blip import BLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.tokenizers.med import MEDTokenizer
 
 
@@ -50,7 +50,7 @@ class Writing:
 
 
 def write(
-    model: BLIP,
+    model: Matcher,
     tokenizer: MEDTokenizer,
     images: Tensor,
     writing: Writing | None = None,
@@ -69,7 +69,7 @@ def write(
         ModelError: when prompt and caption may be longer than the model's context.
     """
     writing = writing or Writing()
-    chance = torch.Generator(model.steps.device).manual_seed(writing.seed)
+    chance = torch.Generator(next(model.parameters()).device).manual_seed(writing.seed)
     found: list[str] = []
     for chunk in images.split(batch_size):
         found += written(
@@ -79,7 +79,7 @@ def write(
 
 
 def written(
-    model: BLIP,
+    model: Matcher,
     tokenizer: MEDTokenizer,
     pictures: Sequence[Tensor],
     options: Options,
@@ -111,8 +111,8 @@ def prompt_of(prompt: str, tokenizer: MEDTokenizer) -> list[int]:
     return [tokenizer.cls, *tokenizer.encode(prompt)]
 
 
-def pixels_of(pictures: Sequence[Tensor], model: BLIP) -> Tensor:
+def pixels_of(pictures: Sequence[Tensor], model: Matcher) -> Tensor:
     """uint8 pictures of any size → (B, 3, S, S) as the model reads them."""
     size = model.config.image.image_size
     pixels = normalise(torch.stack([resize(picture, size) for picture in pictures]))
-    return pixels.to(model.steps.device)
+    return pixels.to(next(model.parameters()).device)

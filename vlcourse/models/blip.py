@@ -166,8 +166,8 @@ class BLIP(BLIPParts):
         Args:
             batch: ``"pixels"`` (B, 3, S, S); ``"tokens"`` (B, L) ids, [CLS] w … [SEP] and padding;
                 ``"mask"`` (B, L) bool. Where some images occur several times also ``"groups"``
-                (B,): pairs with one number show the same image, and fit each other. ITM refuses
-                ``"foil_tokens"``, ``"foil_mask"`` (B, F), where there are any: false of the image.
+                (B,): pairs with one number show the same image, and fit each other. Foils, where
+                there are any (:func:`vlcourse.models.matching.hard_pairs`), are a loss apart.
 
         Over ranks the batch is all ranks' batches together, for the hard negatives too. (The
         paper's code draws them within each GPU's 75 pairs in pretraining, from all GPUs' in the
@@ -184,7 +184,7 @@ class BLIP(BLIPParts):
         if "itc" in tasks:
             found["itc"] = self._itc(feature, text, anchors, batch.get("groups"))
         if "itm" in tasks:
-            found["itm"] = self._itm(feature, text, anchors, seen, batch)
+            found |= self._itm(feature, text, anchors, seen, batch)
         if "lm" in tasks:
             targets = losses.lm_targets(tokens, mask, self.config.prompt)
             hidden = self.text.decode(tokens, seen)
@@ -192,11 +192,14 @@ class BLIP(BLIPParts):
         return found
 
     def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """The LM loss is a mean over the tokens that are learned."""
-        if "lm" not in self.config.tasks:
-            return {}
-        targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
-        return {"lm": (targets != -100).sum()}
+        """The LM loss is a mean over the tokens that are learned, that of foils over the foils."""
+        found = {}
+        if "lm" in self.config.tasks:
+            targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
+            found["lm"] = (targets != -100).sum()
+        if "itm" in self.config.tasks and "foil_rows" in batch:
+            found["foils"] = torch.tensor(len(batch["foil_rows"]))
+        return found
 
     def lr_factors(self) -> dict[str, float]:
         """τ is no weight of a network, and need not learn as fast as they do."""
@@ -245,14 +248,14 @@ class BLIP(BLIPParts):
         anchors: tuple[Tensor, Tensor],
         seen: Tensor,
         batch: dict[str, Any],
-    ) -> Tensor:
+    ) -> dict[str, Tensor]:
         """Each pair, its image with a wrong text, its text with a wrong image; and any foils."""
         with torch.no_grad():
             to_text = losses.similarity(feature, anchors[1], 1 / self.temperature)  # (n, N)
             to_image = losses.similarity(text, anchors[0], 1 / self.temperature)
         pairs = hard_pairs(to_text, to_image, seen, batch)
         logits = self.match(None, pairs.tokens, pairs.mask, pairs.images, rows=pairs.rows)
-        return losses.itm(logits, torch.arange(len(logits), device=seen.device) < len(seen))
+        return pairs.losses(logits)
 
     @torch.no_grad()
     def after_step(self, step: int) -> None:

@@ -19,7 +19,7 @@ from vlcourse.layers.ranges import check
 from vlcourse.models.base import EPS, WIDTH
 from vlcourse.models.blip2_image import SeesImages, TowerConfig, at_size, check_width
 from vlcourse.models.eva import EVAConfig
-from vlcourse.models.matching import hard_pairs
+from vlcourse.models.matching import Matcher, hard_pairs
 from vlcourse.models.qformer import QFormer
 from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.models.vit import ViTConfig
@@ -109,7 +109,7 @@ PRESETS: dict[str, BLIP2Config] = {
 }
 
 
-class BLIP2(SeesImages):
+class BLIP2(SeesImages, Matcher):
     """A frozen image tower and a Q-Former, with three losses that train it at once.
 
     ITC compares queries and text apart, ITM looks at them together, ITG writes the text from what
@@ -220,8 +220,7 @@ class BLIP2(SeesImages):
         if "itm" in c.tasks:
             pairs = hard_pairs(to_text, to_image, seen, batch)
             logits = self.match(None, pairs.tokens, pairs.mask, pairs.images, rows=pairs.rows)
-            matches = torch.arange(len(logits), device=tokens.device) < len(tokens)
-            found["itm"] = losses.itm(logits, matches)
+            found |= pairs.losses(logits)
         if "itg" in c.tasks:
             targets = losses.lm_targets(tokens, mask, c.prompt)
             hidden = self.qformer.decode(tokens, looked[:-1])
@@ -237,11 +236,14 @@ class BLIP2(SeesImages):
         return to_text / self.temperature, to_image / self.temperature
 
     def counts(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """ITG is a mean over the tokens that are learned."""
-        if "itg" not in self.config.tasks:
-            return {}
-        targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
-        return {"itg": (targets != -100).sum()}
+        """ITG is a mean over the tokens that are learned, the loss of foils one over the foils."""
+        found = {}
+        if "itg" in self.config.tasks:
+            targets = losses.lm_targets(batch["tokens"], batch["mask"], self.config.prompt)
+            found["itg"] = (targets != -100).sum()
+        if "itm" in self.config.tasks and "foil_rows" in batch:
+            found["foils"] = torch.tensor(len(batch["foil_rows"]))
+        return found
 
     def lr_factors(self) -> dict[str, float]:
         """τ is no weight of a network, and need not learn as fast as they do."""

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from vlcourse import losses
 from vlcourse.layers.cache import KVCache, Started
 from vlcourse.layers.errors import ModelError
-from vlcourse.models.base import Trainable
 from vlcourse.models.blip_image import tower
 from vlcourse.models.blip_vit import BLIPViT, BLIPViTConfig
+from vlcourse.models.matching import Matcher
 from vlcourse.models.med import MED
 from vlcourse.models.med_config import MEDConfig
 from vlcourse.models.resnet import ResNet, ResNetConfig
 
 
-class BLIPParts(Trainable):
+class BLIPParts(Matcher):
     """What a BLIP is, whatever its losses: it compares, matches and writes.
 
     One whose text model only writes (``text.roles``, a published captioner) has no projections, no
@@ -83,6 +83,10 @@ class BLIPParts(Trainable):
     def encode_text(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L) ids → (B, embed) embeddings, not L2-normalised."""
         return self.text_projection(self.text.encode(tokens, mask, only_first=True)[:, 0])
+
+    def similarity(self, image: Tensor, text: Tensor) -> Tensor:
+        """(B, embed) and (C, embed) embeddings → (B, C) cosines."""
+        return losses.similarity(image, text)
 
     def match(
         self,

@@ -1,7 +1,8 @@
-"""Which images and texts ITM looks at together: each pair, and hard pairs that do not match."""
+"""What compares and matches images and texts, and which of them ITM looks at together."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,21 +11,97 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vlcourse import losses
+from vlcourse.layers.cache import KVCache, Started
+from vlcourse.models.base import Trainable
+
+
+class Matcher(Trainable):
+    """A model that compares images and texts apart, and looks at them together: BLIP, BLIP-2.
+
+    What an embedding of an image is, one vector or several, only :meth:`similarity` needs to know.
+    """
+
+    @abstractmethod
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) images → (B, …, embed) embeddings, not L2-normalised."""
+
+    @abstractmethod
+    def encode_text(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L) ids → (B, embed) embeddings, not L2-normalised."""
+
+    @abstractmethod
+    def similarity(self, image: Tensor, text: Tensor) -> Tensor:
+        """(B, …, embed) and (C, embed) embeddings → (B, C) cosines."""
+
+    @abstractmethod
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) images → (B, N, C): what :meth:`match` looks at."""
+
+    @abstractmethod
+    def match(
+        self,
+        pixels: Tensor | None,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        image_tokens: Tensor | None = None,
+        *,
+        rows: Tensor | None = None,
+    ) -> Tensor:
+        """Does the text fit the image? (B, 2) logits, [no, yes]; ``rows`` (B,): which of the
+        images each text goes with."""
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+
+    @abstractmethod
+    def start(
+        self, tokens: Tensor | None, mask: Tensor | None, new_tokens: int, **image: Any
+    ) -> Started:
+        """Look, read a prompt, make room for ``new_tokens`` (:mod:`vlcourse.generate.loop`)."""
+
+    @abstractmethod
+    def step(self, tokens: Tensor, cache: KVCache) -> Tensor:
+        """(B, L) newest tokens → (B, V) logits of the one that follows."""
 
 
 class Pairs(NamedTuple):
-    """P texts, each beside one of M images; the first ones match, the others do not.
+    """P texts, each beside one of M images: n that match, 2n hard pairs that do not, and k foils.
 
     Attributes:
         tokens, mask: (P, L).
         images: (M, N, C) image tokens.
         rows: (P,) which image stands beside each text.
+        foils: k; None where the batch knows of no foils.
     """
 
     tokens: Tensor
     mask: Tensor
     images: Tensor
     rows: Tensor
+    foils: int | None = None
+
+    def losses(self, logits: Tensor) -> dict[str, Tensor]:
+        """ITM's loss, and apart from it that of the foils beside the texts they were made from.
+
+        They have a mean of their own: among twice as many pairs that differ in many words, those
+        that differ in the order of their words would hardly be heard.
+
+        Args:
+            logits: (P, 2), [no, yes].
+
+        Returns:
+            ``"itm"``; and ``"foils"``, 0 for a batch of which no caption has a foil.
+        """
+        n = (len(logits) - (self.foils or 0)) // 3
+        found = {"itm": losses.itm(logits[: 3 * n], torch.arange(3 * n, device=logits.device) < n)}
+        if self.foils is not None:
+            true = logits[self.rows[3 * n :]]
+            matches = torch.arange(2 * self.foils, device=logits.device) < self.foils
+            both = torch.cat([true, logits[3 * n :]])
+            found["foils"] = losses.itm(both, matches) if self.foils else both.sum()
+        return found
 
 
 def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[str, Any]) -> Pairs:
@@ -38,7 +115,7 @@ def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[st
             its texts to all images.
         images: (n, N', C) this rank's image tokens.
         batch: ``"tokens"``, ``"mask"`` (n, L); maybe ``"groups"`` (n,), and ``"foil_tokens"``,
-            ``"foil_mask"`` (n, F): texts that are false of their row's image.
+            ``"foil_mask"`` (k, F): texts that are false of the images of ``"foil_rows"`` (k,).
 
     Raises:
         ModelError: when a pair has no negative.
@@ -58,12 +135,13 @@ def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[st
     if losses.is_distributed():
         images = torch.cat([images, losses.gather_rows(images)[wrong_image]])  # (2n, N', C)
         wrong_image = n + own
-    texts = [tokens, all_tokens[wrong_text], tokens]  # (n, L) each
+    texts, foils = [tokens, all_tokens[wrong_text], tokens], None  # (n, L) each
     masks, rows = [mask, all_mask[wrong_text], mask], [own, own, wrong_image]
     if "foil_tokens" in batch:
         texts, masks = [*texts, batch["foil_tokens"]], [*masks, batch["foil_mask"]]
-        rows.append(own)
-    return Pairs(_stacked(texts), _stacked(masks), images, torch.cat(rows))
+        rows.append(batch["foil_rows"])
+        foils = len(batch["foil_rows"])
+    return Pairs(_stacked(texts), _stacked(masks), images, torch.cat(rows), foils)
 
 
 def _stacked(texts: Sequence[Tensor]) -> Tensor:

@@ -130,8 +130,8 @@ RECIPES: tuple[Recipe, ...] = (
         doc="BLIP on the toy world, all three losses; its image tower begins as clip-toy-grid's.",
         model=TOY_BLIP,
         data=FOILED,
-        train=TrainConfig(steps=2600, batch_size=64, lr=1e-3),
-        run=RunConfig(eval_every=1300, save_every=650),
+        train=TrainConfig(steps=3000, batch_size=64, lr=1e-3),
+        run=RunConfig(eval_every=1500, save_every=500),
         parts=(Part("image", "clip-toy-grid"),),
     ),
     Recipe(

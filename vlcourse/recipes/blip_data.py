@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,14 @@ from vlcourse.evals import captions, matching, rerank, vqa
 from vlcourse.evals.clip import distinct_pairs, recalls
 from vlcourse.layers.frozen import evaluating
 from vlcourse.models.base import Trainable
-from vlcourse.models.blip import BLIP
 from vlcourse.models.blip_vqa import BLIPAnswerer
+from vlcourse.models.matching import Matcher
 from vlcourse.models.med_config import MEDConfig
 from vlcourse.recipes.pairs import Pairs, Pictures
 from vlcourse.recipes.recipe import Measure, RecipeError, find_source, fitting
 from vlcourse.tokenizers import TokenizerError, med
 
+WRITE = {"lm", "itg"}  # the losses of texts that are written
 TEST_PAIRS = 1000  # of the reader's own data, that retrieval is measured on
 
 
@@ -31,11 +33,22 @@ def make_tokenizer(name: str, text: MEDConfig) -> med.MEDTokenizer:
     Raises:
         RecipeError: when there is no such file, or its ids are others than the model's.
     """
+    return with_ids(name, words(name), text, ("vocab_size", "cls", "sep", "enc", "dec"))
+
+
+def words(name: str) -> med.MEDTokenizer:
+    """The tokenizer of that name; RecipeError when there is no such file."""
     try:
-        tokenizer = med.toy() if name == "toy" else med.real(None if name == "bert" else name)
+        return med.toy() if name == "toy" else med.real(None if name == "bert" else name)
     except TokenizerError as error:
         raise RecipeError(f"{error}; or name a file with data.tokenizer=…") from error
-    for key in ("vocab_size", "cls", "sep", "enc", "dec"):
+
+
+def with_ids(
+    name: str, tokenizer: med.MEDTokenizer, text: Any, keys: Sequence[str]
+) -> med.MEDTokenizer:
+    """The tokenizer, if these ids are those of a text model's config; else RecipeError."""
+    for key in keys:
         here, there = getattr(tokenizer, key), getattr(text, key)
         if here != there:
             raise RecipeError(
@@ -69,8 +82,9 @@ class BLIPData(Pairs):
     groups: bool = False
     """Pairs that show one picture fit each other, as in the fine-tuning for retrieval."""
     foils: bool = False
-    """The toy world: each pair comes with a caption that one change made false, left for right say,
-    and ITM learns to refuse it (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, 4.1)."""
+    """The toy world: a caption that says left, or two colours, comes with one in which right stands
+    there, or the colours are exchanged, and a loss of their own teaches ITM to tell the two apart
+    (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, section 4.1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,7 +100,7 @@ class BLIPData(Pairs):
         Raises:
             RecipeError: also when the model leaves out another number of tokens than the prompt's.
         """
-        tokenizer = make_tokenizer(self.tokenizer, config.text)
+        tokenizer = self.known(config)
         given = 1 + len(tokenizer.encode(self.prompt))
         if config.prompt != given:
             raise RecipeError(
@@ -94,6 +108,10 @@ class BLIPData(Pairs):
                 f"{config.prompt}: set model.prompt={given}"
             )
         return tokenizer
+
+    def known(self, config: Any) -> med.MEDTokenizer:
+        """The tokenizer of that name, with the ids of the model."""
+        return make_tokenizer(self.tokenizer, config.text)
 
     def dataset(self, config: Any, run: TrainConfig, split: str) -> Any:
         """The map-style dataset of a split.
@@ -123,36 +141,36 @@ class BLIPData(Pairs):
         measures: list[Measure] = []
         if world and "itm" in tasks:
             measures += [
-                lambda model: rerank.retrieval(as_blip(model), tokenizer),
-                lambda model: matching.matching(as_blip(model), tokenizer),
+                lambda model: rerank.retrieval(as_matcher(model), tokenizer),
+                lambda model: matching.matching(as_matcher(model), tokenizer),
             ]
-        if world and "lm" in tasks:
+        if world and tasks & WRITE:
             writing = captions.Writing(self.prompt)
             measures.append(
-                lambda model: captions.captions(as_blip(model), tokenizer, writing=writing)
+                lambda model: captions.captions(as_matcher(model), tokenizer, writing=writing)
             )
         if not measures:
             test = self.dataset(config, run, "test")
             if "itc" in tasks:
-                measures.append(lambda model: pairs(as_blip(model), tokenizer, test))
-            if "lm" in tasks:
+                measures.append(lambda model: pairs(as_matcher(model), tokenizer, test))
+            if tasks & WRITE:
                 collate = self.collate(config, train=False)
                 measures.append(loss_on(test, collate, run.batch_size, TEST_PAIRS))
         return lambda model: {k: v for measure in measures for k, v in measure(model).items()}
 
 
-def pairs(model: BLIP, tokenizer: med.MEDTokenizer, test: Any) -> dict[str, float]:
+def pairs(model: Matcher, tokenizer: med.MEDTokenizer, test: Any) -> dict[str, float]:
     """Retrieval among a captioned dataset's first pairs, by cosines: recall@1 both ways."""
     images, texts, right = distinct_pairs(test, model.config.image.image_size, TEST_PAIRS)
     with evaluating(model):
         seen = rerank.embed_images(model, images)
         said = rerank.embed_texts(model, tokenizer, texts, truncate=True)
-    return recalls(said @ seen.T, right)
+    return recalls(model.similarity(seen, said).T, right)
 
 
-def as_blip(model: Trainable) -> BLIP:
-    """The same model, known to be a BLIP; TypeError when it is another."""
-    if not isinstance(model, BLIP):
+def as_matcher(model: Trainable) -> Matcher:
+    """The same model, known to be a BLIP or a BLIP-2; TypeError when it is another."""
+    if not isinstance(model, Matcher):
         raise TypeError(f"this measurement needs a BLIP, not a {type(model).__name__}")
     return model
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from vlcourse.data.collate.captions import CaptionCollate
+from vlcourse.data.collate.captions import CaptionCollate, swap
 from vlcourse.data.world import World
 from vlcourse.engine.config import TrainConfig
 from vlcourse.recipes.blip import FOILED, TOY_BLIP
@@ -16,15 +16,25 @@ from vlcourse.tokenizers import med
 RUN = TrainConfig(steps=2, batch_size=16)
 
 
-def test_each_caption_has_a_foil_that_is_false_of_its_scene() -> None:
+def test_a_foil_has_the_words_of_its_caption_and_is_false_of_the_scene() -> None:
     samples = World("train", 64, objects=(1, 4)).__getitems__(range(64))
     tokenizer = med.toy()
     batch = CaptionCollate(tokenizer, foils=True)(samples)
-    assert len(batch["foil_tokens"]) == len(batch["foil_mask"]) == 64
-    for sample, ids, read in zip(samples, batch["foil_tokens"], batch["foil_mask"], strict=True):
-        foil = sample["scene"].foil(sample["caption"])
-        assert not sample["scene"].is_true(foil)
+    rows = batch["foil_rows"].tolist()
+    assert 16 < len(rows) < 64
+    for row, ids, read in zip(rows, batch["foil_tokens"], batch["foil_mask"], strict=True):
+        scene, caption = samples[row]["scene"], samples[row]["caption"]
+        foil = swap(scene, caption)
+        assert foil is not None and not scene.is_true(foil)
         assert ids[read].tolist()[1:-1] == tokenizer.encode(str(foil))  # without [CLS], [SEP]
+    without = [sample for row, sample in enumerate(samples) if row not in rows]
+    assert all(swap(sample["scene"], sample["caption"]) is None for sample in without)
+
+
+def test_scenes_of_one_object_have_none() -> None:
+    samples = World("train", 4, objects=(1, 1)).__getitems__(range(4))
+    batch = CaptionCollate(med.toy(), foils=True)(samples)
+    assert len(batch["foil_rows"]) == len(batch["foil_tokens"]) == len(batch["foil_mask"]) == 0
 
 
 def test_only_training_has_them() -> None:

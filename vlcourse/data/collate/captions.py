@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vlcourse.data.collate.pictures import Augmentation, check_augmentation, pixels
+from vlcourse.data.world import Caption, Scene
 from vlcourse.tokenizers.med import MEDTokenizer
 
 
@@ -24,7 +25,8 @@ class CaptionCollate:
         augment: as in :func:`vlcourse.data.collate.pictures.pixels`.
         prompt: words before each caption, "a picture of" say.
         groups: tell which pairs show one picture, so that each fits the other's caption.
-        foils: add to each toy scene's caption one that a change made false of the scene.
+        foils: add to a toy scene's caption the one that an exchange of its words makes false of the
+            scene, where there is one.
     """
 
     tokenizer: MEDTokenizer
@@ -52,7 +54,8 @@ class CaptionCollate:
             ``{"pixels": (B, 3, S, S) float32, "tokens": (B, L) int64 [CLS] w … [SEP], "mask":
             (B, L) bool, True for text, "ids": list of str, "captions": list of str}``, and on
             demand ``"groups"``: (B,) int64, a hash of "image_id", or of "id" where there is none,
-            and ``"foil_tokens"``, ``"foil_mask"`` (B, F).
+            ``"foil_tokens"``, ``"foil_mask"`` (k, F), and which samples they belong to,
+            ``"foil_rows"`` (k,).
         """
         images = [s["image"] for s in samples]
         captions = [str(s["caption"]) for s in samples]
@@ -68,11 +71,24 @@ class CaptionCollate:
         if self.groups:
             batch["groups"] = torch.tensor([number(s.get("image_id", s["id"])) for s in samples])
         if self.foils:
-            false = [s["scene"].foil(s["caption"]) for s in samples]
-            texts = [f"{self.prompt} {foil}".strip() for foil in false]
-            ids, read = self.tokenizer(texts, self.context, truncate=True)
-            batch |= {"foil_tokens": ids, "foil_mask": read}
+            batch |= self._foils(samples)
         return batch
+
+    def _foils(self, samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        swapped = [swap(s["scene"], s["caption"]) for s in samples]
+        rows = [row for row, foil in enumerate(swapped) if foil is not None]
+        texts = [f"{self.prompt} {swapped[row]}".strip() for row in rows]
+        tokens, mask = torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.bool)
+        if texts:
+            tokens, mask = self.tokenizer(texts, self.context, truncate=True)
+        return {"foil_tokens": tokens, "foil_mask": mask, "foil_rows": torch.tensor(rows).long()}
+
+
+def swap(scene: Scene, caption: Caption) -> Caption | None:
+    """The caption with its relation, else two of its attributes, exchanged, so that it is false of
+    the scene; None where it has nothing to exchange."""
+    kinds = ("swapped relation", "swapped attribute")
+    return next((made for kind in kinds if (made := scene.find_foil(caption, kind))), None)
 
 
 def number(name: str) -> int:

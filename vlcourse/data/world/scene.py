@@ -123,7 +123,7 @@ class Scene:
         """
         kinds = FOILS if kind is None else (check_choice("foil kind", kind, FOILS),)
         for one in kinds:
-            if made := self._foil(caption, one):
+            if made := self.find_foil(caption, one):
                 return made
         raise ValueError(f"No foil of kind {kind!r} can be made of the caption {caption.text!r}.")
 
@@ -133,10 +133,11 @@ class Scene:
         Raises ValueError for a `kind` that is not one of `FOILS`.
         """
         kinds = FOILS if kind is None else (check_choice("foil kind", kind, FOILS),)
-        made = [(true, self._foil(true, one)) for true in self.captions() for one in kinds]
+        made = [(true, self.find_foil(true, one)) for true in self.captions() for one in kinds]
         return [(true, false) for true, false in made if false is not None]
 
-    def _foil(self, caption: Caption, kind: str) -> Caption | None:
+    def find_foil(self, caption: Caption, kind: str) -> Caption | None:
+        """As :meth:`foil` of one of `FOILS`, or None where the caption has nothing to change."""
         turn = hash_int(self.seed, zlib.crc32(caption.encode()))
         return foil(caption, self.objects, allowed_pairs(self.split), kind, turn)
 
