@@ -10,14 +10,16 @@ import torch
 from vlcourse import paths
 from vlcourse.engine import Result, fit
 from vlcourse.models.base import Trainable
-from vlcourse.recipes import blip, blip2, clip, llama, parts
+from vlcourse.recipes import blip, blip2, blip2_capstone, clip, llama, parts
 from vlcourse.recipes.memory import check_memory
 from vlcourse.recipes.recipe import Part as Part
 from vlcourse.recipes.recipe import Recipe as Recipe
 from vlcourse.recipes.recipe import RecipeError as RecipeError
 from vlcourse.recipes.recipe import merged
 
-RECIPES: dict[str, Recipe] = merged(clip.RECIPES, blip.RECIPES, blip2.RECIPES, llama.RECIPES)
+RECIPES: dict[str, Recipe] = merged(
+    clip.RECIPES, blip.RECIPES, blip2.RECIPES, blip2_capstone.RECIPES, llama.RECIPES
+)
 
 SHIPPED: tuple[str, ...] = (
     "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "seq2seq-toy", "blip-toy", "blip-toy-vqa"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlcourse.teach.blip2.exercises import best_query, masks, prefix, prompt, writing
+from vlcourse.teach.blip2.exercises import best_query, capstone, masks, prefix, prompt, writing
 from vlcourse.teach.checking import Exercise
 
 EXERCISES: tuple[Exercise, ...] = (
@@ -11,4 +11,5 @@ EXERCISES: tuple[Exercise, ...] = (
     *writing.EXERCISES,
     *prompt.EXERCISES,
     *prefix.EXERCISES,
+    *capstone.EXERCISES,
 )

@@ -197,8 +197,6 @@ def _in_place(ids: list[int], share: float, start: int) -> Lists:
     return ids, [start, *learned[:-1]], learned
 
 
-
-
 EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         id="blip2.prefix",
