@@ -53,3 +53,13 @@ class Epochs(Protocol):
     def __iter__(self) -> Iterator[Any]:
         """The samples of one pass."""
         ...
+
+
+@runtime_checkable
+class OfPictures(Protocol):
+    """A map-style dataset that shows the pictures of another, some of them several times."""
+
+    @property
+    def pictures(self) -> Any:
+        """The dataset of the pictures, each once."""
+        ...

@@ -84,6 +84,9 @@ class RunConfig:
     """Checkpoints to keep, the newest ones; 0 keeps all."""
     best: str = ""
     """Metric whose best value is kept under best/; the least is best if it is called a loss."""
+    features: str = ""
+    """A folder for what a frozen image tower gives: computed once, and kept there for all steps and
+    later runs. Empty: computed at each step."""
     workers: int = 0
     """Processes that read data ahead on each rank; any number gives the same batches."""
 

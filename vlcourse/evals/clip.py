@@ -15,8 +15,8 @@ from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.data.sources.columns import check_templates
 from vlcourse.evals import metrics
 from vlcourse.layers.frozen import evaluating
-from vlcourse.models.matching import Matcher
 from vlcourse.models.clip import CLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.tokenizers.byte_bpe import ByteBPE
 
 

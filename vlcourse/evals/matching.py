@@ -15,8 +15,8 @@ from vlcourse.evals import clip as clip_evals
 from vlcourse.evals.metrics import MetricError
 from vlcourse.evals.rerank import cosines, match_logits
 from vlcourse.layers.frozen import evaluating
-from vlcourse.models.matching import Matcher
 from vlcourse.models.clip import CLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.tokenizers.byte_bpe import ByteBPE
 from vlcourse.tokenizers.med import MEDTokenizer
 

@@ -152,7 +152,9 @@ def rerank(
     return reranked(similarity, match, k), reranked(similarity.T, match.T, k)
 
 
-def cosines(model: Matcher, tokenizer: MEDTokenizer, texts: Sequence[str], images: Tensor) -> Tensor:
+def cosines(
+    model: Matcher, tokenizer: MEDTokenizer, texts: Sequence[str], images: Tensor
+) -> Tensor:
     """(T, N) cosines of texts and uint8 pictures, each encoded alone."""
     return model.similarity(embed_images(model, images), embed_texts(model, tokenizer, texts)).T
 

@@ -11,6 +11,7 @@ from vlcourse import paths
 from vlcourse.engine import Result, fit
 from vlcourse.models.base import Trainable
 from vlcourse.recipes import blip, blip2, blip2_capstone, clip, llama, parts
+from vlcourse.recipes.features import with_features
 from vlcourse.recipes.memory import check_memory
 from vlcourse.recipes.recipe import Part as Part
 from vlcourse.recipes.recipe import Recipe as Recipe
@@ -43,12 +44,15 @@ def train_recipe(
     check_memory(recipe)
     torch.manual_seed(recipe.train.seed)  # the initial weights
     # A function, so that FSDP can build it shard by shard; parts come from whole models.
-    model = parts.started(recipe, RECIPES) if recipe.parts else recipe.build_model
+    whole = recipe.parts or recipe.run.features
+    model = parts.started(recipe, RECIPES) if whole else recipe.build_model
     frozen = parts.frozen(recipe, model) if isinstance(model, Trainable) else None
-    dataset = recipe.build_data("train")
+    dataset, collate = recipe.build_data("train"), recipe.collate(train=True)
+    if recipe.run.features:
+        dataset = with_features(model, dataset, collate, Path(recipe.run.features).expanduser())
     run = (out or paths.runs_dir() / recipe.name) if save else None
     return fit(
-        model, dataset, recipe.collate(train=True), recipe.train, recipe.run,
+        model, dataset, collate, recipe.train, recipe.run,
         evaluate=recipe.evaluator(), out=run, resume=resume, settings=asdict(recipe),
         frozen=frozen,
     )  # fmt: skip

@@ -5,7 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vlcourse.data.collate.pictured import PicturedCollate, PrefixPicturedCollate
+from vlcourse.data.told import WorldTexts
+from vlcourse.data.world import World
+from vlcourse.engine.config import TrainConfig
+from vlcourse.evals import pictured
+from vlcourse.layers.ranges import check
+from vlcourse.models.base import Trainable
+from vlcourse.models.blip2_llm import BLIP2LLM
+from vlcourse.recipes import llama
 from vlcourse.recipes.blip_data import BLIPData, with_ids, words
+from vlcourse.recipes.pairs import Pictures
+from vlcourse.recipes.recipe import Measure
+from vlcourse.tokenizers import TextTokenizer
 from vlcourse.tokenizers.med import MEDTokenizer
 
 
@@ -18,3 +30,55 @@ class BLIP2Data(BLIPData):
         found = words(self.tokenizer)
         found = replace(found, vocab_size=found.dec + 1)
         return with_ids(self.tokenizer, found, config.qformer, ("vocab_size", "cls", "sep", "dec"))
+
+
+@dataclass(frozen=True)
+class TextsData(Pictures):
+    """The toy world's pictures, each with a text as a language model goes on after a telling.
+
+    ``config`` in its methods is a `BLIP2LLMConfig`.
+    """
+
+    again: int = 50
+    """Of a hundred texts, how many say the picture again ("in other words: …"); the others are
+    facts that follow. None is a question."""
+    tokenizer: str = "toy"
+    """toy: the toy language models', shipped; else the path of a LLaMA tokenizer.model."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self, again=(0, 100))
+
+    def make_tokenizer(self, config: Any) -> TextTokenizer:
+        """The language model's tokenizer; RecipeError when there is no such file, or its ids are
+        others than the model's."""
+        return llama.make_tokenizer(self.tokenizer, config.llm.vocab_size)
+
+    def dataset(self, config: Any, run: TrainConfig, split: str) -> WorldTexts:
+        """The map-style dataset of a split: ``n_train`` pictures, over and over with new texts."""
+        samples, size = run.steps * run.batch_size, config.image.image_size
+        pictures = self.n_train or samples
+        return WorldTexts(
+            World(split, pictures, size, self.objects, seed=run.seed), samples, self.again
+        )
+
+    def collate(self, config: Any, train: bool) -> PicturedCollate:
+        """Samples → batch; augmented only for training."""
+        augment = self.augment if train else "none"
+        size, context = config.image.image_size, self.context
+        tokenizer = self.make_tokenizer(config)
+        if config.encodes:
+            return PrefixPicturedCollate(tokenizer, size, context, augment, start=config.llm.start)
+        return PicturedCollate(tokenizer, size, context, augment)
+
+    def measure(self, config: Any, run: TrainConfig) -> Measure:
+        """Questions and captions on unseen compositions."""
+        tokenizer = self.make_tokenizer(config)
+        return lambda model: pictured.zero_shot(as_llm(model), tokenizer, self.objects)
+
+
+def as_llm(model: Trainable) -> BLIP2LLM:
+    """The same model, known to be a BLIP-2 that a language model writes for; else TypeError."""
+    if not isinstance(model, BLIP2LLM):
+        raise TypeError(f"this measurement needs a BLIP2LLM, not a {type(model).__name__}")
+    return model

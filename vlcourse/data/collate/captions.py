@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vlcourse.data.collate.pictures import Augmentation, check_augmentation, pixels
+from vlcourse.data.collate.pictures import Augmentation, check_augmentation, seen
 from vlcourse.data.world import Caption, Scene
 from vlcourse.tokenizers.med import MEDTokenizer
 
@@ -46,23 +46,22 @@ class CaptionCollate:
         """Make a batch.
 
         Args:
-            samples: each with "id", "image" uint8 (3, H, W), "caption", and perhaps "image_id";
-                for foils also with its "scene".
+            samples: each with "id", "image" uint8 (3, H, W) or "features" (N, C), "caption", and
+                perhaps "image_id"; for foils also with its "scene".
             generator: where the augmentation's chance comes from.
 
         Returns:
-            ``{"pixels": (B, 3, S, S) float32, "tokens": (B, L) int64 [CLS] w … [SEP], "mask":
-            (B, L) bool, True for text, "ids": list of str, "captions": list of str}``, and on
-            demand ``"groups"``: (B,) int64, a hash of "image_id", or of "id" where there is none,
-            ``"foil_tokens"``, ``"foil_mask"`` (k, F), and which samples they belong to,
-            ``"foil_rows"`` (k,).
+            ``{"pixels": (B, 3, S, S) float32 or "features": (B, N, C), "tokens": (B, L) int64
+            [CLS] w … [SEP], "mask": (B, L) bool, True for text, "ids": list of str, "captions":
+            list of str}``, and on demand ``"groups"``: (B,) int64, a hash of "image_id", or of "id"
+            where there is none, ``"foil_tokens"``, ``"foil_mask"`` (k, F), and which samples they
+            belong to, ``"foil_rows"`` (k,).
         """
-        images = [s["image"] for s in samples]
         captions = [str(s["caption"]) for s in samples]
         texts = [f"{self.prompt} {caption}".strip() for caption in captions]
         tokens, mask = self.tokenizer(texts, self.context, truncate=True)
         batch = {
-            "pixels": pixels(images, self.image_size, self.augment, generator),
+            **seen(samples, self.image_size, self.augment, generator),
             "tokens": tokens,
             "mask": mask,
             "ids": [s["id"] for s in samples],

@@ -167,3 +167,20 @@ class Collate:
         if all("label" in s for s in samples):
             batch["labels"] = torch.tensor([s["label"] for s in samples])
         return batch
+
+
+def seen(
+    samples: Sequence[dict[str, Any]],
+    size: int,
+    augment: Augmentation,
+    generator: torch.Generator | None,
+) -> dict[str, Tensor]:
+    """What a batch shows: :func:`pixels` of the samples' "image", or their stored "features".
+
+    Returns:
+        ``{"pixels": (B, 3, size, size)}``, or ``{"features": (B, N, C) float32}``
+        (:mod:`vlcourse.recipes.features`).
+    """
+    if "features" in samples[0]:
+        return {"features": torch.stack([s["features"] for s in samples]).float()}
+    return {"pixels": pixels([s["image"] for s in samples], size, augment, generator)}

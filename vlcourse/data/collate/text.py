@@ -42,7 +42,8 @@ def encode_parts(
 def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
     """Rows of different lengths → (B, longest) int64, filled up with ``value`` on the right."""
     longest = max(map(len, rows))
-    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])
+    full = [[*row, *[value] * (longest - len(row))] for row in rows]
+    return torch.tensor(full, dtype=torch.int64)  # also where all of them are empty
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,11 @@ def facts(scene: Scene) -> tuple[Part, ...]:
     parts: list[Part] = [(told.text, True)]
     for i in range(min(5, len(known))):
         fact = Dice(scene.seed, "fact", i).take(known)
-        parts.append((f"{_stated(fact)}.", True))
+        parts.append((f"{stated(fact)}.", True))
     return tuple(parts)
 
 
-def _stated(fact: Fact) -> str:
+def stated(fact: Fact) -> str:
     """A fact as a sentence."""
     if isinstance(fact, Count):
         verb = "is" if fact.n == 1 else "are"

@@ -65,6 +65,9 @@ PURPOSES: dict[str, int] = {
     "second twin": 103,
     # pictures
     "asked about a picture": 104,
+    "picture said again": 105,
+    "fact of a picture": 106,
+    "text of a picture": 107,
     # texts of the web
     "web: scene": 131,
     "web: kind": 132,

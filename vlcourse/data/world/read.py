@@ -85,7 +85,7 @@ def _expressions() -> list[tuple[Pattern, re.Pattern[str]]]:
         slots = {
             "a": _THING,
             "b": _THING,
-            "all": rf"{_THING}(?:, {_THING})* and {_THING}",
+            "all": rf"{_THING}(?:, {_THING}){{0,2}} and {_THING}",  # a scene has four at most
             "N": rf"{_any(NUMBERS)} objects?",
             "t": _MANY,
             "r": _any(words),
