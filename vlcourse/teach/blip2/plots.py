@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from vlcourse.evals.metrics import bootstrap_interval
-from vlcourse.teach.blip2.figures import QUERY
+from vlcourse.teach.blip.figures import cells
+from vlcourse.teach.blip2.figures import QUERY, name_cells
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.drawing import GREY, name_line, new_figure
 from vlcourse.teach.show import COLOURS
@@ -27,17 +28,17 @@ def looks(pictures: Sequence[Tensor], weights: Tensor, names: Sequence[str]) -> 
     rows, columns = len(pictures), weights.shape[1] + 1
     figure, axes = new_figure(1.6 * columns + 1.0, 1.75 * rows + 0.3, columns, rows=rows)
     grid, top = axes.reshape(rows, columns), float(weights.max())
-    for picture, line, cells in zip(pictures, weights, grid, strict=True):
+    for picture, line, row in zip(pictures, weights, grid, strict=True):
         shown = picture.permute(1, 2, 0).numpy()
         side = shown.shape[0]
-        cells[0].imshow(shown, interpolation="nearest")
-        for axis, each in zip(cells[1:], line, strict=True):
+        row[0].imshow(shown, interpolation="nearest")
+        for axis, each in zip(row[1:], line, strict=True):
             axis.imshow(shown, interpolation="nearest", alpha=0.45)
             drawn = axis.imshow(
                 each.numpy(), cmap="magma", vmin=0, vmax=top, alpha=0.62,
                 extent=(-0.5, side - 0.5, side - 0.5, -0.5), interpolation="nearest",
             )  # fmt: skip
-        for axis in cells:
+        for axis in row:
             axis.axis("off")
     for axis, name in zip(grid[0], ("picture", *names), strict=True):
         axis.set_title(name, fontsize=13)
@@ -50,29 +51,15 @@ def reached(seen: Mapping[str, Tensor], names: Sequence[str], queries: int) -> F
 
     ``seen``: a title → (S, S + 1) bool; the last column is the picture.
     """
-    from matplotlib.patches import Rectangle
-
-    figure, axes = new_figure(4.9 * len(seen), 5.2, len(seen))
+    figure, axes = new_figure(4.9 * len(seen), 5.3, len(seen))
     size = len(names)
     for axis, (title, changed) in zip(axes, seen.items(), strict=True):
-        for row, values in enumerate(changed.tolist()):
-            for column, value in enumerate(values):
-                left = column + (0.5 if column == size else 0.0)
-                colour = QUERY if row < queries else TEXT
-                paint = (IMAGE if column == size else colour) if value else "#F2F2F2"
-                axis.add_patch(Rectangle((left, row), 0.9, 0.9, color=paint))
-        axis.set(xlim=(-0.2, size + 1.6), ylim=(size + 0.1, -0.2), aspect="equal")
-        axis.set_yticks([i + 0.5 for i in range(size)], names, fontsize=12)
-        places = [*(i + 0.5 for i in range(size)), size + 1.0]
-        axis.set_xticks(places, [*names, "picture"], rotation=90, fontsize=12)
-        axis.set(xlabel="what was changed", ylabel="whose state changes")
-        axis.set_title(title, fontsize=14)
-        axis.grid(False)
-        axis.tick_params(length=0)
-        for side in axis.spines.values():
-            side.set_visible(False)
-    for axis in axes[1:]:
-        axis.set_ylabel("")
+        cells(axis, 0, changed[:queries, :size], QUERY)
+        cells(axis, 0, changed[queries:, :size], TEXT, queries)
+        cells(axis, size + 0.5, changed[:, size:], IMAGE)
+        name_cells(axis, names, [*names, "picture"], [*range(size), size + 0.5])
+        said = "whose state changes" if axis is axes[0] else ""
+        axis.set(xlabel="what was changed", ylabel=said, title=title)
     return figure
 
 
@@ -114,17 +101,16 @@ def winners(counts: Tensor) -> Figure:
 
 def sizes(numbers: Mapping[str, int]) -> Figure:
     """How many numbers describe a picture, on a log axis."""
-    figure, (axis,) = new_figure(10, 0.6 * len(numbers) + 1.3)
+    figure, (axis,) = new_figure(10, 0.55 * len(numbers) + 1.3)
     places = range(len(numbers))[::-1]
     for place, (name, value) in zip(places, numbers.items(), strict=True):
-        axis.barh(place, value, 0.6, color=QUERY if "quer" in name else IMAGE)
+        axis.plot(value, place, "o", markersize=13, color=QUERY if "quer" in name else IMAGE)
         axis.annotate(
-            f"{value:,}", (value, place), (5, 0), textcoords="offset points", va="center"
+            f"{value:,}", (value, place), (12, 0), textcoords="offset points", va="center"
         )
     axis.set_yticks(places, list(numbers))
-    axis.set(xscale="log", xlabel="numbers a picture (log)")
-    axis.set_xlim(right=5 * max(numbers.values()))
-    axis.grid(False, axis="y")
+    axis.set(xscale="log", xlabel="numbers a picture (log)", ylim=(-0.6, len(numbers) - 0.4))
+    axis.set_xlim(min(numbers.values()) / 2, 5 * max(numbers.values()))
     return figure
 
 
@@ -136,9 +122,7 @@ def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     looks_of = (("o", MATCH), ("s", COLOURS[4]), ("^", OTHER), ("v", GREY), ("D", IMAGE))
     kinds = list(next(iter(told.values())))
     figure, (axis,) = new_figure(12, 4.6)
-    for n, ((who, details), (mark, colour)) in enumerate(
-        zip(told.items(), looks_of, strict=False)
-    ):
+    for n, ((who, details), (mark, colour)) in enumerate(zip(told.items(), looks_of, strict=False)):
         shift = 0.16 * (n - (len(told) - 1) / 2)
         for place, hits in enumerate([*details.values(), torch.cat([*details.values()])]):
             low, high = (100 * end for end in bootstrap_interval(hits))
