@@ -296,7 +296,7 @@ def changed_by(kind, model, picture, ids):
         other_ids, other_picture = ids.clone(), picture
         old = q_former.queries.data.clone()
         if place < count:
-            q_former.queries.data[place] += 1
+            q_former.queries.data[place] += torch.linspace(-1, 1, old.shape[1])
         elif place < count + ids.shape[1]:
             other_ids[0, place - count] += 1
         else:
@@ -941,7 +941,7 @@ for part in frozen_parts:
     learns = any(p.requires_grad for p in piece.parameters())
     print(f"{part:6} training mode: {piece.training}, learns: {learns}")
 print("the bridge, training mode:", model.qformer.training)
-speakers["decoder"].eval()
+_ = speakers["decoder"].eval()
 
 # %% [markdown]
 # ## More · Instructions

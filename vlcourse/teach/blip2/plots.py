@@ -135,7 +135,7 @@ def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     axis.set_xticks(range(len(kinds) + 1), [*kinds, "all"])
     axis.set(ylabel="answered right (%)", ylim=(0, 103), xlim=(-0.5, len(kinds) + 0.5))
     axis.grid(False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=len(told))
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
     return figure
 
 

@@ -64,7 +64,8 @@ def blip2_losses(
     text = model.text_projection(apart[:, count])  # (n, E), at [CLS]
     to_text = best_query(image, text) / model.temperature  # (n, n), a row an image
     own = torch.arange(n)
-    itc = sum(F.cross_entropy(x, own, label_smoothing=SMOOTHING) for x in (to_text, to_text.T)) / 2
+    both = [F.cross_entropy(x, own, label_smoothing=SMOOTHING) for x in (to_text, to_text.T)]
+    itc = (both[0] + both[1]) / 2
 
     same = losses.equal_rows(tokens, tokens)
     wrong_text = losses.hard_negatives(to_text, same)

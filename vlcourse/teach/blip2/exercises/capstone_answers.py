@@ -64,7 +64,8 @@ def _with(slip: str, model: Any, seen: Tensor, tokens: Tensor, mask: Tensor) -> 
     own = torch.arange(n)
     smoothing = 0.0 if slip == "itc not smoothed" else 0.1
     sides = [to_text, to_text if slip == "one direction" else to_text.T]
-    itc = sum(F.cross_entropy(side, own, label_smoothing=smoothing) for side in sides)
+    both = [F.cross_entropy(side, own, label_smoothing=smoothing) for side in sides]
+    itc = both[0] + both[1]
     itc = itc if slip == "sum of directions" else itc / 2
 
     same = losses.equal_rows(tokens, tokens)
@@ -91,7 +92,7 @@ def _with(slip: str, model: Any, seen: Tensor, tokens: Tensor, mask: Tensor) -> 
     begun = tokens if slip == "no [DEC]" else switch_first(tokens, ids.dec)
     itg_kind = {"itg: all see all": "itm", "itg: apart": "itc"}.get(slip, "itg")
     written = _walk(model, itg_kind, seen, begun, mask, slip)
-    return itc, itm, itg_loss(written, model.qformer.head, count, tokens, mask)  # type: ignore[return-value]
+    return itc, itm, itg_loss(written, model.qformer.head, count, tokens, mask)
 
 
 def _mistake(name: str, what: str, hint: str) -> Mistake:

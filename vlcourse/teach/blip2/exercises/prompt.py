@@ -146,8 +146,8 @@ def _check(candidate: Callable[..., Any]) -> None:
 
         what = f"x, targets and positions in a row, with at = {at}"
         expect_right(run, candidate, soft_prompt, _MISTAKES, what, f"{_ORDER} {_LABELS}")
-    one = [each[:1] for each in (soft, words, targets)]
-    same = torch.equal(_flat(candidate(*one, 1)), _flat(soft_prompt(*one, 1)))
+    one = soft[:1], words[:1], targets[:1], 1
+    same = torch.equal(_flat(candidate(*one)), _flat(soft_prompt(*one)))
     expect(same, "a batch of one comes out wrong", "No .squeeze() without saying which axis.")
 
     def whole(function: Callable[..., Any]) -> Callable[..., Any]:
