@@ -57,6 +57,16 @@ class TransformersConfig:
         """Whether it is an encoder–decoder."""
         return bool(self.theirs().is_encoder_decoder)
 
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens."""
+        return int(self.theirs().vocab_size)
+
+    @property
+    def start(self) -> int:
+        """The id that an encoder–decoder's decoder starts from."""
+        return int(self.theirs().decoder_start_token_id)
+
     def build(self) -> TransformersDecoder | TransformersSeq2Seq:
         """A freshly initialised model."""
         import transformers

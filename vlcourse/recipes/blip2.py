@@ -9,7 +9,8 @@ from vlcourse.models.blip2 import BLIP2Config
 from vlcourse.models.blip2_llm import BLIP2LLMConfig
 from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.recipes import llama
-from vlcourse.recipes.blip2_data import BLIP2Data, TextsData
+from vlcourse.recipes.blip import PAPER_RUN
+from vlcourse.recipes.blip2_data import BLIP2Data, CaptionTexts, TextsData
 from vlcourse.recipes.clip import TOY_GRID
 from vlcourse.recipes.recipe import Part, Recipe
 from vlcourse.tokenizers import TOY_VOCAB
@@ -24,6 +25,18 @@ TOY_MUTE = BLIP2LLMConfig(
 )
 TOY_TOWER = Part("image", "clip-toy-grid", frozen=True)
 LLMS = {recipe.name: recipe.model for recipe in llama.RECIPES}
+
+# Li et al. 2023, section 3.4. The lowest learning rates are the authors' word (LAVIS, issue 243).
+PAPER_TRAIN = TrainConfig(lr=1e-4, warmup=2000, weight_decay=0.05, clip_norm=0.0)
+FIRST_STEPS, SECOND_STEPS = 250_000, 80_000
+FIRST_MIN, SECOND_MIN = 0.1, 0.5  # of the peak: 1e-5 and 5e-5
+FIRST_BATCH = {"L": 2320, "g": 1680}
+SECOND_BATCH = {"OPT": 1920, "FlanT5": 1520}
+# Where the frozen towers' weights are: CLIP's own, and EVA's within a published first stage.
+TOWERS = {
+    "L": Part("image", "openai/clip-vit-large-patch14", frozen=True),
+    "g": Part("image", "Salesforce/blip2-itm-vit-g", frozen=True),
+}
 
 
 def toy_second(name: str, llm: str, at: int) -> Recipe:
@@ -40,6 +53,51 @@ def toy_second(name: str, llm: str, at: int) -> Recipe:
     )
 
 
+def paper_first(image: str) -> Recipe:
+    """The first stage with CLIP's ViT-L/14 or EVA-CLIP's ViT-g/14.
+
+    The paper begins its Q-Former from BERT: name its weights with ``parts``, or begin from nothing.
+    """
+    return Recipe(
+        name=f"blip2-{image.lower()}",
+        doc=f"BLIP-2's first stage with ViT-{image}/14 as in the paper: 129 M pairs; yours with "
+        "data.source=…",
+        model=BLIP2Config.preset(f"ViT-{image}/14"),
+        data=BLIP2Data(
+            source="blip2-129m", tokenizer="bert", context=32, augment="resized-crop+flip"
+        ),
+        train=replace(
+            PAPER_TRAIN, steps=FIRST_STEPS, batch_size=FIRST_BATCH[image], min_lr=FIRST_MIN
+        ),
+        run=PAPER_RUN,
+        parts=(TOWERS[image],),
+    )
+
+
+def paper_second(image: str, llm: str, source: str) -> Recipe:
+    """The second stage with an OPT or a Flan-T5 of transformers."""
+    family, size = llm.split("-")
+    return Recipe(
+        name=f"blip2-{image.lower()}-{llm.lower()}",
+        doc=f"BLIP-2's second stage with ViT-{image}/14 and {llm} as in the paper; yours with "
+        "data.source=…",
+        model=BLIP2LLMConfig.preset(f"ViT-{image} {llm}"),
+        data=CaptionTexts(
+            source="blip2-129m", tokenizer=source, context=32, augment="resized-crop+flip",
+            stop="\n" if family == "OPT" else "",
+        ),
+        train=replace(
+            PAPER_TRAIN, steps=SECOND_STEPS, batch_size=SECOND_BATCH[family], min_lr=SECOND_MIN
+        ),
+        run=PAPER_RUN,
+        parts=(
+            Part("", f"blip2-{image.lower()}"),
+            TOWERS[image],
+            Part("llm", source, frozen=True),
+        ),
+    )  # fmt: skip
+
+
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="blip2-toy",
@@ -52,4 +110,12 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     toy_second("blip2-toy-llm", "llm-toy", at=1),
     toy_second("blip2-toy-seq2seq", "seq2seq-toy", at=0),
+    paper_first("L"),
+    paper_first("g"),
+    paper_second("L", "OPT-2.7B", "facebook/opt-2.7b"),
+    paper_second("g", "OPT-2.7B", "facebook/opt-2.7b"),
+    paper_second("g", "OPT-6.7B", "facebook/opt-6.7b"),
+    paper_second("L", "FlanT5-XL", "google/flan-t5-xl"),
+    paper_second("g", "FlanT5-XL", "google/flan-t5-xl"),
+    paper_second("g", "FlanT5-XXL", "google/flan-t5-xxl"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vlcourse.data.collate.captioned import CaptionedCollate
 from vlcourse.data.collate.pictured import PicturedCollate, PrefixPicturedCollate
 from vlcourse.data.told import WorldTexts
 from vlcourse.data.world import World
@@ -14,10 +15,10 @@ from vlcourse.layers.ranges import check
 from vlcourse.models.base import Trainable
 from vlcourse.models.blip2_llm import BLIP2LLM
 from vlcourse.recipes import llama
-from vlcourse.recipes.blip_data import BLIPData, with_ids, words
-from vlcourse.recipes.pairs import Pictures
-from vlcourse.recipes.recipe import Measure
-from vlcourse.tokenizers import TextTokenizer
+from vlcourse.recipes.blip_data import TEST_PAIRS, BLIPData, loss_on, with_ids, words
+from vlcourse.recipes.pairs import Pairs, Pictures
+from vlcourse.recipes.recipe import Measure, RecipeError
+from vlcourse.tokenizers import TextTokenizer, TokenizerError, theirs
 from vlcourse.tokenizers.med import MEDTokenizer
 
 
@@ -75,6 +76,50 @@ class TextsData(Pictures):
         """Questions and captions on unseen compositions."""
         tokenizer = self.make_tokenizer(config)
         return lambda model: pictured.zero_shot(as_llm(model), tokenizer, self.objects)
+
+
+@dataclass(frozen=True)
+class CaptionTexts(Pairs):
+    """Pictures with captions for a language model. ``config`` in its methods is a
+    `BLIP2LLMConfig`."""
+
+    source: str = ""
+    tokenizer: str = ""
+    """A folder with the language model's tokenizer, as transformers reads it, or a hub id that this
+    machine has; toy: the toy language models'."""
+    prompt: str = ""
+    """Words before each caption, which the model is given and does not learn to write."""
+    stop: str = ""
+    """What ends a caption, such as a new line, in the place of the tokenizer's end of text."""
+
+    def make_tokenizer(self, config: Any) -> TextTokenizer:
+        """The language model's tokenizer; RecipeError when it is not here, or has more ids than the
+        model."""
+        if self.tokenizer == "toy":
+            return llama.make_tokenizer("toy", config.llm.vocab_size)
+        try:
+            found = theirs.load(self.tokenizer)
+        except TokenizerError as error:
+            raise RecipeError(f"{error}; or name a folder with data.tokenizer=…") from error
+        if found.vocab_size > (most := config.llm.vocab_size):
+            raise RecipeError(
+                f"data.tokenizer={self.tokenizer} has {found.vocab_size} ids, but the language "
+                f"model has {most}: they do not belong together"
+            )
+        return found
+
+    def collate(self, config: Any, train: bool) -> CaptionedCollate:
+        """Samples → batch; augmented only for training."""
+        return CaptionedCollate(
+            self.make_tokenizer(config), config.image.image_size, self.context,
+            self.augment if train else "none", not self.stop, self.prompt, self.stop,
+            config.llm.start if config.encodes else None,
+        )  # fmt: skip
+
+    def measure(self, config: Any, run: TrainConfig) -> Measure:
+        """The loss on a test split."""
+        test, collate = self.dataset(config, run, "test"), self.collate(config, train=False)
+        return loss_on(test, collate, run.batch_size, TEST_PAIRS)
 
 
 def as_llm(model: Trainable) -> BLIP2LLM:

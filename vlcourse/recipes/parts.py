@@ -14,9 +14,11 @@ from vlcourse import paths, weights
 from vlcourse.engine import checkpoint
 from vlcourse.layers.frozen import freeze
 from vlcourse.models.base import Trainable
+from vlcourse.models.transformers_llm import TransformersConfig
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
 from vlcourse.weights.state import CheckpointError, Frozen, check_fit, digest, weights_of
+from vlcourse.weights.transformers_llm import language_model
 
 
 def started(recipe: Recipe, recipes: Mapping[str, Recipe]) -> Trainable:
@@ -93,7 +95,9 @@ def _filled(piece: Any, part: Part, recipe: Recipe, recipes: Mapping[str, Recipe
         checkpoint.load_weights(piece, Path(path))
         return piece
     elif "/" in source:
-        theirs = weights.from_hf(source)
+        config = piece.config
+        theirs_own = isinstance(config, TransformersConfig)
+        theirs = language_model(config, source) if theirs_own else weights.from_hf(source)
     else:
         raise RecipeError(
             f"{recipe.name}, parts={part.module}:{source}: {no_such('recipe', source, recipes)}"
