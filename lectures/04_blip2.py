@@ -120,7 +120,7 @@ def percent(hits):
 #
 # ## 1 · Too large to train
 #
-# BLIP trained everything: image encoder, text encoder, decoder. That was possible with 583 million parameters. But the language models that answer questions well have billions, and the best image encoders have one, too.
+# BLIP trained everything: image encoder, text encoder, decoder. That was possible with 583 million parameters. But the language models that answer questions well have many billions, and the best image encoders have a billion.
 #
 # Training with Adam needs about 16 bytes a parameter: 4 for the weight, 4 for its gradient, 8 for Adam's two averages. A frozen parameter needs 2, in half precision.
 #
@@ -398,6 +398,8 @@ own_cosines = (F.normalize(query_emb, dim=-1) * F.normalize(text_emb, dim=-1)[:,
 plots.winners(torch.bincount(own_cosines.argmax(dim=1), minlength=Q))
 
 # %% [markdown]
+# Do few queries speak for nearly all texts? That is no accident. Only the winner of a maximum gets a gradient, so who wins early goes on winning. ITC alone would train one query. The others learn from ITM, where all of them judge, and from ITG, where the text looks at all of them.
+#
 # With your function, the trained model finds pictures. (The gallery is unknown to it, and each text describes two objects.)
 
 # %%
@@ -727,7 +729,7 @@ for who, details in right.items():
 plots.by_kind(right)
 
 # %% [markdown]
-# Compare each kind with what can be had *without* the picture; the difference is what the queries told. The full measurement, over more pictures:
+# Compare each kind with what can be had *without* the picture; the difference is what the queries told. Where there is none, something is missing on the way: the tower did not keep it, the queries did not ask for it, or the reader cannot use it from a prompt of this kind. The full measurement, over more pictures:
 
 # %%
 claims.stored("blip2.zero_shot_vqa")
@@ -776,7 +778,7 @@ claims.table(
 #
 # ## Scale it up
 #
-# The library's classes build the paper's models. These counts are computed from them (table 2 of the paper says 104, 107, 108, 103, 107 and 108 M trained):
+# The library's classes build the paper's models. These counts are computed from them. (Table 2 of the paper says 104, 107, 108, 103, 107 and 108 M trained, of 3.1, 3.8, 7.8, 3.4, 4.1 and 12.1 B.)
 
 
 # %%
@@ -797,13 +799,30 @@ for name, config in (blip2.PRESETS | blip2_llm.PRESETS).items():
 # | | the paper | toy |
 # |---|---|---|
 # | image tower | ViT-L/14 (CLIP, without its last block) or ViT-g/14 (EVA), frozen, fp16 | ResNet with a 4×4 grid, from `clip-toy-grid`, frozen |
-# | Q-Former | BERT-base, 32 queries of 768 | 4 blocks of width 128, 8 queries |
+# | Q-Former | BERT-base, 32 queries of 768 | a few blocks, 8 queries |
 # | language model | OPT, Flan-T5, frozen, fp16 or bf16 | `llm-toy`, `seq2seq-toy`, frozen |
 # | pictures | 129 M, with CapFilt's captions | drawn on demand |
-# | steps | 250,000, then 80,000 | 1,900, then 5,000 |
-# | batch | 2,320 or 1,680 pairs; then 1,920 (OPT), 1,520 (Flan-T5) | 64, then 48 |
 # | optimiser | AdamW (0.9, 0.98), weight decay 0.05, 2,000 steps warm-up, cosine from 1e-4 | AdamW, warm-up, cosine |
 #
+# Steps and batches are numbers of the recipes; the large ones have the paper's:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for run_name in (
+    "blip2-toy",
+    "blip2-toy-llm",
+    "blip2-toy-seq2seq",
+    "blip2-l",
+    "blip2-g",
+    "blip2-g-opt-6.7b",
+    "blip2-g-flant5-xxl",
+):
+    numbers = RECIPES[run_name].train
+    print(
+        f"{run_name:18} {numbers.steps:7,} steps  batch {numbers.batch_size:5,}  lr {numbers.lr:.0e}"
+    )
+
+# %% [markdown]
 # The paper's largest model (ViT-g, Flan-T5-XXL) took less than 6 days for stage 1 and less than 3 for stage 2, on *one* machine with 16 A100 of 40 GB:
 
 # %%
@@ -815,8 +834,8 @@ print(f"at most {gpus * 24 * sum(days):,} GPU-hours, {gpus * 24 * days[0]:,} of 
 # ```bash
 # vlcourse train blip2-toy                                       # stage 1
 # vlcourse train blip2-toy-llm run.features=FOLDER               # stage 2, image features computed once
-# vlcourse train blip2-toy-seq2seq run.features=FOLDER
-# vlcourse claims blip2.stage1
+# torchrun --nnodes 2 --nproc-per-node 8 -m vlcourse train blip2-g data.source=FOLDER run.parallel=ddp
+# torchrun --nnodes 2 --nproc-per-node 8 -m vlcourse train blip2-g-opt-6.7b data.source=FOLDER run.parallel=ddp
 # ```
 #
 # ## Corrections

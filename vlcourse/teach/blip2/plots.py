@@ -51,7 +51,7 @@ def reached(seen: Mapping[str, Tensor], names: Sequence[str], queries: int) -> F
 
     ``seen``: a title → (S, S + 1) bool; the last column is the picture.
     """
-    figure, axes = new_figure(4.9 * len(seen), 5.3, len(seen))
+    figure, axes = new_figure(4.9 * len(seen), 4.7, len(seen))
     size = len(names)
     for axis, (title, changed) in zip(axes, seen.items(), strict=True):
         cells(axis, 0, changed[:queries, :size], QUERY)
