@@ -109,7 +109,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="blip2.bottleneck",
         statement="few trained parameters suffice",
-        paper="188 M trained against Flamingo-80B's 10.2 B, +8.7 on zero-shot VQAv2 [paper, abstract]",
+        paper="188 M trained, not Flamingo-80B's 10.2 B: +8.7 on VQAv2 [paper, abstract]",
         metric="questions answered about unseen compositions, Q-Former minus linear layer",
         unit="points",
         experiment=f"{_EXPERIMENTS}.second:bottleneck",

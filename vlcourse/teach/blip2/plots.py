@@ -119,21 +119,34 @@ def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 
     ``told``: who answers → kind → float (n,), 1 for right.
     """
-    looks_of = (("o", MATCH), ("s", COLOURS[4]), ("^", OTHER), ("v", GREY), ("D", IMAGE))
-    kinds = list(next(iter(told.values())))
-    figure, (axis,) = new_figure(12, 4.6)
-    for n, ((who, details), (mark, colour)) in enumerate(zip(told.items(), looks_of, strict=False)):
-        shift = 0.16 * (n - (len(told) - 1) / 2)
-        for place, hits in enumerate([*details.values(), torch.cat([*details.values()])]):
-            low, high = (100 * end for end in bootstrap_interval(hits))
-            middle = 100 * hits.mean().item()
+    shown = {}
+    for who, details in told.items():
+        whole = {**details, "all": torch.cat([*details.values()])}
+        shown[who] = {
+            kind: (hits.mean().item(), *bootstrap_interval(hits)) for kind, hits in whole.items()
+        }
+    return answered(shown)
+
+
+def answered(shown: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Shares of right answers with their intervals: who → kind → (value, low, high), 0 to 1.
+
+    The last kind stands apart: it is about all of them.
+    """
+    looks_of = (("o", MATCH), ("s", COLOURS[4]), ("^", OTHER), ("v", OTHER), ("D", IMAGE))
+    kinds = list(next(iter(shown.values())))
+    figure, (axis,) = new_figure(12.5, 4.8)
+    for n, ((who, ends), (mark, colour)) in enumerate(zip(shown.items(), looks_of, strict=False)):
+        shift = 0.16 * (n - (len(shown) - 1) / 2)
+        for place, kind in enumerate(kinds):
+            middle, low, high = (100 * end for end in ends[kind])
             axis.errorbar(
                 place + shift, middle, [[max(middle - low, 0)], [max(high - middle, 0)]],
                 fmt=mark, color=colour, capsize=4, markersize=8, label=who if place == 0 else None,
             )  # fmt: skip
-    axis.axvline(len(kinds) - 0.5, color=GREY, linewidth=1)
-    axis.set_xticks(range(len(kinds) + 1), [*kinds, "all"])
-    axis.set(ylabel="answered right (%)", ylim=(0, 103), xlim=(-0.5, len(kinds) + 0.5))
+    axis.axvline(len(kinds) - 1.5, color=GREY, linewidth=1)
+    axis.set_xticks(range(len(kinds)), kinds)
+    axis.set(ylabel="answered right (%)", ylim=(0, 103), xlim=(-0.5, len(kinds) - 0.5))
     axis.grid(False, axis="x")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
     return figure

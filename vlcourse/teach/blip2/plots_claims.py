@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from vlcourse.evals.metrics import seed_interval
 from vlcourse.teach.blip.plots_claims import arms_by_seed
-from vlcourse.teach.blip2.figures import QUERY
+from vlcourse.teach.blip2 import plots
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.clip.plots_claims import effects
-from vlcourse.teach.drawing import GREY, name_line, new_figure
+from vlcourse.teach.drawing import name_line, new_figure
 from vlcourse.teach.measurement import Measurement
 from vlcourse.teach.show import COLOURS
 
@@ -141,29 +141,21 @@ def masks(result: Measurement) -> Figure:
 def zero_shot_vqa(result: Measurement) -> Figure:
     """Answers by kind of question, of both models, with the picture and without."""
     o, shown, kinds = result.others, result.figure["by kind"], result.figure["kinds"]
-    figure, (axis,) = new_figure(13, 5.0)
-    looks = {
-        "decoder": ("decoder", MATCH, "o"),
-        "encoder–decoder": ("encoder–decoder", COLOURS[4], "s"),
-        "decoder: blind": ("decoder, no picture", GREY, "^"),
-        "encoder–decoder: blind": ("encoder–decoder, no picture", GREY, "v"),
-        "most frequent": ("most frequent answer", QUERY, "D"),
+    names = {
+        "decoder": "decoder",
+        "encoder–decoder": "encoder–decoder",
+        "decoder: blind": "decoder, no picture",
+        "encoder–decoder: blind": "encoder–decoder, no picture",
+        "most frequent": "most frequent answer",
     }
-    for n, (name, (said, colour, mark)) in enumerate(looks.items()):
-        ends = [shown[name][kind] for kind in kinds]
-        ends.append([o[name], o[f"{name} low"], o[f"{name} high"]])
-        shift = 0.16 * (n - (len(looks) - 1) / 2)
-        for place, (value, low, high) in enumerate(ends):
-            axis.errorbar(
-                place + shift, 100 * value, [[100 * (value - low)], [100 * (high - value)]],
-                fmt=mark, color=colour, capsize=4, markersize=8, label=said if not place else None,
-            )  # fmt: skip
-    axis.axvline(len(kinds) - 0.5, color=GREY, linewidth=1)
-    axis.set_xticks(range(len(kinds) + 1), [*kinds, "mean"])
-    axis.set(ylabel="answered right (%)", ylim=(0, 103), xlim=(-0.5, len(kinds) + 0.5))
-    axis.grid(False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
-    return figure
+    told = {
+        said: {
+            **{kind: shown[name][kind] for kind in kinds},
+            "mean": [o[f"{name}{end}"] for end in ("", " low", " high")],
+        }
+        for name, said in names.items()
+    }
+    return plots.answered(told)
 
 
 PLOTS: dict[str, Callable[[Measurement], Figure]] = {
