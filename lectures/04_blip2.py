@@ -660,7 +660,7 @@ recipe, own_voice = voice.begin(run.model)
 learning = sum(p.numel() for p in own_voice.parameters() if p.requires_grad)
 frozen_ones = sum(p.numel() for p in own_voice.parameters()) - learning
 print(f"{learning:,} parameters learn, {frozen_ones:,} are frozen")
-told = voice.train(recipe, own_voice, spoken, steps=quick(200, 4))
+told = voice.train(recipe, own_voice, spoken, steps=quick(160, 4))
 
 # %%
 with torch.no_grad():

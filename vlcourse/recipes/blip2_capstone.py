@@ -15,7 +15,7 @@ RECIPES: tuple[Recipe, ...] = (
         doc="A small Q-Former on the frozen tower, for the three losses of your own.",
         model=replace(TOY_BLIP2, qformer=replace(TOY_QFORMER, width=64, layers=2)),
         data=BLIP2Data(objects=(1, 2)),
-        train=TrainConfig(steps=220, batch_size=32, lr=3e-3, warmup=20),
+        train=TrainConfig(steps=200, batch_size=32, lr=3e-3, warmup=20),
         parts=(TOY_TOWER,),
     ),
 )
