@@ -547,7 +547,11 @@ for scene in scenes[:2]:
 # %% [markdown]
 # "In other words" has a reason. Our small reader knows it from its own texts: after a description it comes before another one. So the soft prompt learns to stand where a description would. A large language model needs no such help.
 #
-# Is stage 1 needed at all? Stage 2 alone could teach the queries everything. The paper's figure 5 says that it goes badly, above all with OPT. Ours, at equal steps:
+# Is stage 1 needed at all? Stage 2 alone could teach the queries everything. The paper's figure 5 says that it goes badly, above all with OPT.
+#
+# > **Predict first.** Our tower comes from a CLIP, which has learned from captions; our texts have a small vocabulary. Does that make stage 1 more important, or less?
+#
+# Ours, at equal steps:
 
 # %%
 claims.stored("blip2.stage1")
@@ -748,12 +752,15 @@ for kind, model in speakers.items():
 #
 # Two other bridges: a single linear layer on the image tokens, with hardly a parameter to train; and a Q-Former whose language model learns along with it.
 #
-# > **Predict first.** Which one answers questions best, if all were trained on statements only, for the same number of steps?
+# > **Predict first.** All were trained on statements only, for the same number of steps. Which one writes the truest captions? Which one answers questions best?
 
 # %%
 claims.stored("blip2.bottleneck")
 
 # %% [markdown]
+# Later models took the other road: LLaVA (Liu et al. 2023) lays a single linear layer on *all* image tokens, and its language model learns along in the end, on instructions about pictures. A linear layer is simple, but it hands on 256 tokens where 32 queries hand on 32, and a language model pays for each token at each step. Our toy tower has 16 tokens
+# only, and was trained with texts: it is a mild case for a linear layer.
+#
 # What does *not* work is worth knowing, too. BLIP-2 shows no in-context learning: its data have one picture a text, so it never learned to compare several. It inherits what its language model believes, right or wrong. And what the frozen image tower does not keep, no query can ask for.
 
 # %% [markdown]
@@ -977,8 +984,8 @@ _ = speakers["decoder"].eval()
 #
 # ## More · A project
 #
-# Give the queries a harder life. Choose one: (1) train `blip2-toy-llm` with `data.again=100`, captions only, and find out which kinds of questions suffer; (2) put the linear layer's outputs beside the word vectors of `llm-toy`: which words are nearest to each query? (3) let the image tower learn in stage 2
-# (`model.tune_image=true`), and measure what it gains and forgets. Write down what you expect before you measure.
+# Give the queries a harder life. Choose one: (1) train `blip2-toy-llm` with `data.again=100`, captions only, and find out which kinds of questions suffer; (2) put the linear layer's outputs beside the word vectors of `llm-toy`: which words are nearest to each query? (3) let the language model learn along
+# (`layers.frozen.thaw(model.llm)` before a run of your own), and measure with `evals.reading` what it forgets. Write down what you expect before you measure.
 #
 # ## More · Further questions
 #

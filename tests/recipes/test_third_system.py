@@ -102,11 +102,8 @@ def test_it_trains_is_measured_and_gives_its_parts_to_another_run(
 ) -> None:
     result = recipes.train_recipe(table["bigram"])
     assert result.step == 60 and result.metrics["loss"] < 0.5  # ln 5 = 1.61 before
-    assert (
-        len(table)
-        == len(recipes.merged(recipes.clip.RECIPES, recipes.blip.RECIPES, recipes.llama.RECIPES))
-        + 1
-    )
+    tables = (recipes.clip, recipes.blip, recipes.blip2, recipes.blip2_capstone, recipes.llama)
+    assert len(table) == len(recipes.merged(*(each.RECIPES for each in tables))) + 1
     again = Recipe("again", "", BigramConfig(), CycleData(), TRAIN, parts=(Part("", "bigram"),))
     for name, tensor in started(again, table).state_dict().items():
         assert torch.equal(tensor, result.model.state_dict()[name])

@@ -46,7 +46,9 @@ def bottleneck(m: Measurement) -> Verdict:
         f"language model frozen minus learning along {effect(o, 'frozen')}; trained share of all "
         f"parameters: {', '.join(shares)}; questions answered by a language model that learned "
         f"along {_of(m, 'language model too: mean')}, without the picture "
-        f"{_of(m, 'language model too: mean blind')}"
+        f"{_of(m, 'language model too: mean blind')}; captions true, Q-Former "
+        f"{_of(m, 'Q-Former: true')}, linear layer {_of(m, 'linear: true')}, language model too "
+        f"{_of(m, 'language model too: true')}"
     )
     more = 1 if side(o, "frozen") >= 0 else -1
     return _judged([_own(m), more], reason)
@@ -108,7 +110,7 @@ def zero_shot_vqa(m: Measurement) -> Verdict:
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="blip2.bottleneck",
-        statement="few trained parameters suffice",
+        statement="few trained parameters suffice, if a Q-Former has them",
         paper="188 M trained, not Flamingo-80B's 10.2 B: +8.7 on VQAv2 [paper, abstract]",
         metric="questions answered about unseen compositions, Q-Former minus linear layer",
         unit="points",
