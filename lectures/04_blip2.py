@@ -690,7 +690,7 @@ show.grid(
 )
 
 # %% [markdown]
-# After a minute much is still wrong. But look at the language: whole sentences from the first step, because the language model knows how to speak. What your bridge has to learn is *what is there*. The shipped models have had longer.
+# After so few steps some of it is still wrong. (Each caption was read back and compared with the scene; saying something twice is allowed.) But look at the language: whole sentences from the first step, because the language model knows how to speak. What your bridge has to learn is *what is there*. The shipped models have had longer.
 #
 # ## 7 · The moment
 #
