@@ -106,7 +106,7 @@ def paper_second(image: str, llm: str, source: str) -> Recipe:
 def paper_captions(llm: str, source: str) -> Recipe:
     """Fine-tuned for captions (section 4.2 and table 12): the image tower learns, too."""
     second = paper_second("g", llm, source)
-    assert isinstance(second.model, BLIP2LLMConfig)
+    assert isinstance(second.model, BLIP2LLMConfig) and isinstance(second.data, CaptionTexts)
     return replace(
         second,
         name=f"{second.name}-caption",

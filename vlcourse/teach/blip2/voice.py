@@ -21,6 +21,8 @@ Way = Callable[[Any, dict[str, Any]], dict[str, Tensor]]
 def begin(own: BLIP2, name: str = "blip2-toy-llm", seed: int = 0) -> tuple[Recipe, BLIP2LLM]:
     """The second stage that begins from a first stage of any shape.
 
+    As in the paper each query becomes one vector, and all that learns does so at one rate.
+
     Args:
         own: the first stage; it is not changed.
         name: of the recipe of a second stage, which says what is read, and who speaks.
@@ -33,7 +35,7 @@ def begin(own: BLIP2, name: str = "blip2-toy-llm", seed: int = 0) -> tuple[Recip
     recipe, q = RECIPES[name], own.config.qformer
     shape = recipe.model
     assert isinstance(shape, BLIP2LLMConfig)
-    shape = replace(shape, qformer=replace(
+    shape = replace(shape, spread=1, qformer_lr=1.0, qformer=replace(
         shape.qformer, queries=q.queries, width=q.width, layers=q.layers, heads=q.heads,
         mlp_ratio=q.mlp_ratio, cross_every=q.cross_every,
     ))  # fmt: skip
