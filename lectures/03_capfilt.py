@@ -686,7 +686,7 @@ print(f"the same again for 129 M pictures: {129 / 14:.1f} times as long")
 # - **Apart.** Who writes must not be who judges.
 # - **A job.** Numbers and seeds of the rows, parts and marks: killed at any time, the same result.
 #
-# Next: *BLIP-2* (to come) keeps the idea, with several synthetic texts a picture ranked by CLIP.
+# Next: *BLIP-2* keeps the idea, with several synthetic texts a picture ranked by CLIP.
 
 # %% [markdown]
 # ## Quiz

@@ -69,7 +69,8 @@ def test_only_the_new_text_comes_back(kind: str) -> None:
     begun = [f"{prompt} {text}" for prompt, text in zip(prompts, found, strict=True)]
     if kind == "decoder":  # going on from what was written gives the same as writing on
         longer = pictured.continued(model, WORDS, scenes, prompts, Options(5))
-        assert all(long.startswith(short) for long, short in zip(longer, found, strict=True))
+        for long, short in zip(longer, found, strict=True):  # a character may be half written
+            assert long.startswith(short.rstrip("\ufffd"))
     assert len(set(begun)) == len(set(prompts)) or len(set(begun)) > 1
 
 

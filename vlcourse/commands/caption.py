@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from vlcourse.commands import UsageError, models, pictures
+from vlcourse.evals.pictured import described
 from vlcourse.evals.writing import Writing, write
-from vlcourse.models.blip import BLIP
+from vlcourse.models.blip2_llm import BLIP2LLM
+from vlcourse.models.matching import Matcher
 
 AT_ONCE = 16  # pictures
 
@@ -32,14 +34,17 @@ def caption(places: Sequence[str], model: str, writing: Writing) -> Iterator[tup
     files = pictures.files(places)
     named = models.find(model)
     network = named.model
-    if not isinstance(network, BLIP):
+    if not isinstance(network, (Matcher, BLIP2LLM)):
         raise UsageError(f"{model} is a {type(network).__name__}, which does not write captions")
-    if "lm" not in network.config.tasks:
-        raise UsageError(f"{model} is a BLIP that was not trained to write")
+    if isinstance(network, Matcher) and not {"lm", "itg"} & {*network.config.tasks}:
+        raise UsageError(f"{model} is a {type(network).__name__} that was not trained to write")
     if writing.prompt is None:
         writing = replace(writing, prompt=named.prompt)
     size = network.config.image.image_size
     for chunk in pictures.batches(files, size, AT_ONCE, named.squeezes):
         images = torch.stack([image for _, image in chunk])
-        texts = write(network, named.tokenizer, images, writing)
+        if isinstance(network, BLIP2LLM):
+            texts = described(network, named.tokenizer, images, writing, named.stop)
+        else:
+            texts = write(network, named.tokenizer, images, writing)
         yield from zip((path for path, _ in chunk), texts, strict=True)

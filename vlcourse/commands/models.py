@@ -15,13 +15,17 @@ from torch import nn
 
 from vlcourse import paths, tokenizers, weights, zoo
 from vlcourse.commands import UsageError
+from vlcourse.data.corpus.tellings import AGAIN
 from vlcourse.engine import checkpoint
 from vlcourse.models.blip import BLIP
+from vlcourse.models.blip2 import BLIP2
+from vlcourse.models.blip2_llm import BLIP2LLM, BLIP2LLMConfig
 from vlcourse.models.clip import CLIP
 from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Part, Recipe, RecipeError, parts
+from vlcourse.recipes.blip2_data import CaptionTexts, TextsData
 from vlcourse.recipes.blip_data import BLIPData
-from vlcourse.tokenizers import med
+from vlcourse.tokenizers import med, theirs
 from vlcourse.weights import files
 
 VOCABULARIES = ("vocab.txt", "tokenizer.json", "merges.txt")
@@ -36,6 +40,8 @@ class Named:
     tokenizer: Any
     prompt: str = ""
     """How its captions begin, where it was trained to go on from something."""
+    stop: str = ""
+    """What ends its captions before the end of the text, where it was trained so."""
     squeezes: bool = False
     """It was trained on whole pictures, brought to a square whatever their shape (transformers'
     BLIPs), not on their central square."""
@@ -78,7 +84,7 @@ def _of_zoo(name: str) -> Named:
                 f"{name} does not ship and has not been trained here: vlcourse train {name}"
             ) from None
     recipe = zoo.find(name.replace("-yours", "-capstone"))
-    return Named(zoo.load(name), recipe.tokenizer(), _prompt(recipe))
+    return Named(zoo.load(name), recipe.tokenizer(), *_ends(recipe))
 
 
 def _of_ours(folder: Path) -> Named:
@@ -94,13 +100,19 @@ def _of_ours(folder: Path) -> Named:
         found = checkpoint.find_weights(folder)
         print(f"weights: {found.parent}", file=sys.stderr)
         model = parts.trained(recipe, RECIPES, found).eval()
-        return Named(model, recipe.tokenizer(), _prompt(recipe))
+        return Named(model, recipe.tokenizer(), *_ends(recipe))
     except (TypeError, AttributeError) as error:
         raise RecipeError(f"{file} does not describe a run of {known.name}: {error}") from None
 
 
-def _prompt(recipe: Recipe) -> str:
-    return recipe.data.prompt if isinstance(recipe.data, BLIPData) else ""
+def _ends(recipe: Recipe) -> tuple[str, str]:
+    """What a caption begins with, and what ends it, as the model was trained."""
+    data, config = recipe.data, recipe.model
+    if isinstance(data, TextsData) and isinstance(config, BLIP2LLMConfig):
+        return "" if config.encodes else AGAIN, "."
+    if isinstance(data, CaptionTexts):
+        return data.prompt, data.stop
+    return data.prompt if isinstance(data, BLIPData) else "", ""
 
 
 def restored(config: Any, settings: Mapping[str, Any]) -> Any:
@@ -134,7 +146,14 @@ def _of_transformers(source: str) -> Named:
                 f"{words.vocab_size:,}"
             )
         return Named(model, words, squeezes=True)
-    raise UsageError(f"{source} is a {type(model).__name__}: a CLIP or a BLIP is needed here")
+    if isinstance(model, BLIP2LLM):
+        return Named(model, theirs.load(folder), squeezes=True)
+    if isinstance(model, BLIP2):
+        words = med.real(folder if own else None)
+        return Named(model, replace(words, vocab_size=model.vocab_size), squeezes=True)
+    raise UsageError(
+        f"{source} is a {type(model).__name__}: a CLIP, a BLIP or a BLIP-2 is needed here"
+    )
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import torch
 from vlcourse.commands import UsageError, models, pictures
 from vlcourse.evals import clip as clip_evals
 from vlcourse.evals import rerank
-from vlcourse.models.blip import BLIP
 from vlcourse.models.clip import CLIP
+from vlcourse.models.matching import Matcher
 from vlcourse.tokenizers.med import MEDTokenizer
 
 AT_ONCE = 64  # pictures
@@ -37,8 +37,8 @@ class Found:
 def retrieve(text: str, places: Sequence[str], model: str, top: int) -> list[Found]:
     """The best pictures for a text, best first.
 
-    A CLIP goes by the cosine. A BLIP that matches looks again at the best of these, with the text
-    beside them, and goes by cosine + matching logit.
+    A CLIP goes by the cosine. A BLIP or BLIP-2 that matches looks again at the best of these, with
+    the text beside them, and goes by cosine + matching logit.
 
     Args:
         text: what is looked for; a text that the model would have to cut is refused.
@@ -59,19 +59,22 @@ def retrieve(text: str, places: Sequence[str], model: str, top: int) -> list[Fou
     network = named.model
     if isinstance(network, CLIP):
         wanted = clip_evals.embed_texts(network, named.tokenizer, [text])  # (1, D)
-    elif not isinstance(network, BLIP):
+    elif not isinstance(network, Matcher):
         kind = type(network).__name__
         raise UsageError(f"{model} is a {kind}, which does not compare pictures with texts")
     elif "itc" not in network.config.tasks:
-        raise UsageError(f"{model} is a BLIP that was not trained to compare pictures with texts")
+        kind = type(network).__name__
+        raise UsageError(f"{model} is a {kind} that was not trained to compare pictures with texts")
     else:
         wanted = rerank.embed_texts(network, named.tokenizer, [text])
-    matches = isinstance(network, BLIP) and "itm" in network.config.tasks
+    matches = isinstance(network, Matcher) and "itm" in network.config.tasks
     size = network.config.image.image_size
     paths, cosines = [], []
     for chunk in pictures.batches(files, size, AT_ONCE, named.squeezes):
         images = torch.stack([image for _, image in chunk])
-        cosines.append(clip_evals.embed_images(network, images) @ wanted[0])
+        seen = clip_evals.embed_images(network, images)  # (n, …, D)
+        fit = network.similarity(seen, wanted) if isinstance(network, Matcher) else seen @ wanted.T
+        cosines.append(fit[:, 0])  # (n,)
         paths += [path for path, _ in chunk]
     cosine = torch.cat(cosines)  # (N,)
     looked_at = max(top, LOOKED_AT) if matches else top

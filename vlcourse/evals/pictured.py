@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from vlcourse.data import world
-from vlcourse.data.collate.pictures import normalise
+from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.data.corpus import ask
 from vlcourse.data.corpus.tellings import AGAIN
 from vlcourse.data.world import Scene
 from vlcourse.evals import captions, vqa
 from vlcourse.evals.vqa import Asked
+from vlcourse.evals.writing import Writing
 from vlcourse.generate import Options, left_pad, search
 from vlcourse.models.blip2_llm import BLIP2LLM
 from vlcourse.tokenizers import TextTokenizer
@@ -67,16 +68,59 @@ def continued(
 
     An encoder–decoder that is given empty prompts reads nothing but the pictures.
     """
+    pixels = None if scenes is None else drawn(scenes, model)
+    return went_on(model, tokenizer, pixels, prompts, options)
+
+
+def went_on(
+    model: BLIP2LLM,
+    tokenizer: TextTokenizer,
+    pixels: Tensor | None,
+    prompts: Sequence[str],
+    options: Options,
+    chance: torch.Generator | None = None,
+) -> list[str]:
+    """The same for pictures (B, 3, S, S) as the model's tower takes them, or None: without any."""
     device = next(model.parameters()).device
     options = replace(options, end=tokenizer.eos)
-    writer: Any = model if scenes is not None else model.llm
-    begins = scenes is None or not model.config.encodes  # an encoder reads the queries first
+    writer: Any = model if pixels is not None else model.llm
+    begins = pixels is None or not model.config.encodes  # an encoder reads the queries first
     rows = [tokenizer.encode(prompt, bos=begins) for prompt in prompts]
     tokens, mask = left_pad(rows, tokenizer.eos, device) if all(rows) else (None, None)
-    shown: dict[str, Any] = {} if scenes is None else {"pixels": drawn(scenes, model)}
-    found = search(writer, tokens, options, mask=mask, tokenizer=tokenizer, **shown)
+    shown: dict[str, Any] = {} if pixels is None else {"pixels": pixels}
+    found = search(
+        writer, tokens, options, mask=mask, tokenizer=tokenizer, generator=chance, **shown
+    )
     assert found.texts is not None
     return [texts[0].strip() for texts in found.texts]
+
+
+def described(
+    model: BLIP2LLM,
+    tokenizer: TextTokenizer,
+    images: Tensor,
+    writing: Writing,
+    stop: str = "",
+    batch_size: int = 16,
+) -> list[str]:
+    """One caption for each picture of any kind, without what it begins with and what ends it.
+
+    Args:
+        model, tokenizer: as of :func:`answers`.
+        images: (N, 3, H, W) uint8.
+        writing: how, and what the language model goes on from.
+        stop: what ends a caption before the end of the text, such as a full stop; "": nothing.
+        batch_size: pictures at a time.
+    """
+    prompt = writing.prompt or ""
+    options = replace(writing.options(), stop=(stop,) if stop else ())
+    device = next(model.parameters()).device
+    chance = torch.Generator(device).manual_seed(writing.seed)
+    found: list[str] = []
+    for chunk in images.split(batch_size):
+        pixels = normalise(resize(chunk, model.config.image.image_size).to(device))
+        found += went_on(model, tokenizer, pixels, [prompt] * len(chunk), options, chance)
+    return [text.removeprefix(AGAIN).strip() for text in found]
 
 
 def drawn(scenes: Sequence[Scene], model: BLIP2LLM) -> Tensor:

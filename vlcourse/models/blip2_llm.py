@@ -177,7 +177,8 @@ class BLIP2LLM(SeesImages):
     def lr_factors(self) -> dict[str, float]:
         """What the first stage has taught may be kept by learning more slowly than the projection,
         which begins from nothing."""
-        return {"qformer": self.config.qformer_lr, "norm_image": self.config.qformer_lr}
+        slow = self.config.qformer_lr
+        return {} if slow == 1 else {"qformer": slow, "norm_image": slow}
 
     @abstractmethod
     def start(

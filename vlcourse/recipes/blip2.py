@@ -106,7 +106,7 @@ def paper_second(image: str, llm: str, source: str) -> Recipe:
 def paper_captions(llm: str, source: str) -> Recipe:
     """Fine-tuned for captions (section 4.2 and table 12): the image tower learns, too."""
     second = paper_second("g", llm, source)
-    assert isinstance(second.model, BLIP2LLMConfig)
+    assert isinstance(second.model, BLIP2LLMConfig) and isinstance(second.data, CaptionTexts)
     return replace(
         second,
         name=f"{second.name}-caption",
@@ -129,7 +129,7 @@ RECIPES: tuple[Recipe, ...] = (
         doc="BLIP-2's first stage on the toy world: a Q-Former on clip-toy-grid's frozen tower.",
         model=TOY_BLIP2,
         data=BLIP2Data(objects=(1, 2), foils=True),
-        train=TrainConfig(steps=1900, batch_size=64, lr=1e-3),
+        train=TrainConfig(steps=3000, batch_size=64, lr=1e-3),
         run=RunConfig(save_every=500),
         parts=(TOY_TOWER,),
     ),

@@ -25,6 +25,7 @@ from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, parts
 from vlcourse.teach import drawing, show
 from vlcourse.teach.blip.exercises import capstone as blip
+from vlcourse.teach.blip2.exercises import capstone as blip2
 from vlcourse.teach.clip.exercises import capstone as clip
 from vlcourse.teach.exercise import is_yours
 from vlcourse.teach.llama.exercises import capstone as llama
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPSTONES: dict[str, Capstone] = {
-    c.recipe: c for c in (clip.CAPSTONE, blip.CAPSTONE, llama.CAPSTONE)
+    c.recipe: c for c in (clip.CAPSTONE, blip.CAPSTONE, blip2.CAPSTONE, llama.CAPSTONE)
 }
 
 FIRST = 1e-5

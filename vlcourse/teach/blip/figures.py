@@ -91,7 +91,7 @@ def masks(words: Sequence[str], image_tokens: int = 4) -> Figure:
             (colour, 0.0, own),
             (CROSS, n + 0.6, torch.full((n, image_tokens), float(looks))),
         ):
-            _cells(axis, left, allowed, kind)
+            cells(axis, left, allowed, kind)
         axis.set(xlim=(-0.6, n + image_tokens + 0.7), ylim=(n + 0.6, -1.4), aspect="equal")
         labels = [first, *words[1:]]
         axis.set_yticks([i + 0.5 for i in range(n)], labels, fontsize=12)
@@ -106,13 +106,14 @@ def masks(words: Sequence[str], image_tokens: int = 4) -> Figure:
     return figure
 
 
-def _cells(axis: Axes, left: float, allowed: Tensor, colour: str) -> None:
+def cells(axis: Axes, left: float, allowed: Tensor, colour: str, top: float = 0) -> None:
+    """A matrix as squares, its first one at (left, top): coloured where it is not 0."""
     from matplotlib.patches import Rectangle
 
     for row, values in enumerate(allowed.tolist()):
         for column, value in enumerate(values):
             paint = colour if value else "#F2F2F2"
-            axis.add_patch(Rectangle((left + column, row), 0.9, 0.9, color=paint))
+            axis.add_patch(Rectangle((left + column, top + row), 0.9, 0.9, color=paint))
 
 
 def targets(words: Sequence[str], learned: Sequence[str]) -> Figure:

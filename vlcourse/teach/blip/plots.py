@@ -17,7 +17,7 @@ from vlcourse.teach.show import COLOURS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOSSES = {"itc": IMAGE, "itm": MATCH, "lm": TEXT}
+LOSSES = {"itc": IMAGE, "itm": MATCH, "lm": TEXT, "itg": TEXT}
 FOILS = COLOURS[3]
 
 
@@ -158,10 +158,10 @@ def losses(log: Sequence[Mapping[str, float]], levels: Mapping[str, Mapping[str,
     ``log``: rows with "step" and each loss by name. ``levels``: a loss → lines to compare with,
     name → nats.
     """
-    figure, axes = new_figure(13.5, 3.9, len(LOSSES))
+    figure, axes = new_figure(13.5, 3.9, len(levels))
     steps = [row["step"] for row in log]
-    for axis, (name, colour) in zip(axes, LOSSES.items(), strict=True):
-        axis.plot(steps, [row[name] for row in log], color=colour, linewidth=2)
+    for axis, name in zip(axes, levels, strict=True):
+        axis.plot(steps, [row[name] for row in log], color=LOSSES[name], linewidth=2)
         for said, level in levels[name].items():
             axis.axhline(level, color=GREY, linestyle="--", linewidth=1.3)
             axis.annotate(

@@ -16,8 +16,8 @@ from vlcourse.models.med import MEDConfig
 from vlcourse.teach import yours
 from vlcourse.teach.blip.exercises import capstone_answers as answers
 from vlcourse.teach.blip.exercises import cross, negatives, soft, switch, writing
-from vlcourse.teach.checking import Exercise, Right, Wrong, call, expect, expect_close
-from vlcourse.teach.mistakes import expect_right
+from vlcourse.teach.checking import Exercise, Right, Wrong, call
+from vlcourse.teach.several_losses import expect_losses, stacked
 
 Teacher = tuple[Tensor, Tensor]
 NAMES = ("itc", "itm", "lm")
@@ -95,7 +95,6 @@ _MED = MEDConfig(30, 12, 16, 2, 2, image_width=16, cls=26, sep=27, enc=28, dec=2
 _SHAPE = BLIPConfig(
     embed=12, image=BLIPViTConfig(16, 8, 16, 1, 2), text=_MED, queue=0, alpha_steps=0,
 )  # fmt: skip
-_CUT = "Nothing is learned through .detach(), .item(), float() or no_grad()."
 
 
 def _random_model() -> BLIP:
@@ -121,36 +120,11 @@ def _check(candidate: Callable[..., Any]) -> None:
 
     def run(function: Callable[..., Any]) -> Any:
         torch.manual_seed(1)  # the draws of the negatives
-        found = call(function, *arguments)
-        three = "Return the three of them: return itc, itm, lm."
-        is_three = isinstance(found, (tuple, list)) and len(found) == 3
-        expect(is_three, "the answer is not three losses", three)
-        for name, loss in zip(NAMES, found, strict=True):
-            scalar = isinstance(loss, Tensor) and loss.numel() == 1
-            expect(scalar, f"{name} is no scalar tensor", "cross_entropy already takes the mean.")
-        return torch.stack([loss.reshape(()) for loss in found])
+        return stacked(call(function, *arguments), NAMES)
 
     hint = "The losses are itc, itm and lm, in this order: compare each line with figure 2."
-    expect_right(run, candidate, _library(model, batch), answers.MISTAKES, "the result", hint)
-    parameters = dict(model.named_parameters())
-    learned = {name: p for name, p in parameters.items() if p.requires_grad}
-    found = run(candidate)
-    for name, loss in zip(NAMES, found, strict=True):
-        expect(loss.requires_grad, f"no gradient flows back from {name}", _CUT)
-    got, right = (
-        torch.autograd.grad(value.sum(), list(learned.values()), allow_unused=True)
-        for value in (found, run(_library(model, batch)))
-    )
-    largest = max(float(wanted.abs().max()) for wanted in right if wanted is not None)
-    for name, mine, wanted in zip(learned, got, right, strict=True):
-        if wanted is None:
-            continue
-        expect(mine is not None, f"no gradient reaches model.{name}", _CUT)
-        size = max(float(wanted.abs().max()), 1e-3 * largest)  # a key's bias has none but rounding
-        expect_close(
-            mine / size, wanted / size, f"the gradient at model.{name} (its largest number is 1)",
-            _CUT, rtol=1e-2, atol=1e-3,
-        )  # fmt: skip
+    library = _library(model, batch)
+    expect_losses(run, candidate, library, model, NAMES, answers.MISTAKES, hint)
 
 
 def _library(model: BLIP, batch: dict[str, Any]) -> Callable[..., Any]:
