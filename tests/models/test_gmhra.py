@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vlcourse.layers.attention import Attention
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.ranges import RangeError
-from vlcourse.models.gmhra import GMHRA, DynamicPositions, GMHRAConfig, Kind, LocalMHRA
+from vlcourse.models.gmhra import GMHRA, DynamicPositions, GMHRAConfig, Kind, LocalMHRA, OneAsks
 
 SMALL = GMHRAConfig(layers=3, heads=2, mlp_ratio=1.5, dropout=0.0, local=1)
 KINDS: tuple[Kind, ...] = ("videochat", "uniformer", "mean")
@@ -147,6 +148,21 @@ def test_frames_that_are_not_there_change_nothing(kind: str) -> None:
     torch.testing.assert_close(token[1:], alone[1])
     whole = model([s[:1] for s in given], 1)
     torch.testing.assert_close(token[:1], whole[1])
+
+
+def test_one_query_is_answered_as_any_attention_would() -> None:
+    torch.manual_seed(0)
+    one = OneAsks(WIDTH, 3)
+    torch.nn.init.normal_(one.k.bias)
+    torch.nn.init.normal_(one.v.bias)
+    plain = Attention(WIDTH, 3)
+    plain.load_state_dict(one.state_dict())
+    x, context = torch.randn(2, 1, WIDTH), torch.randn(2, 7, WIDTH)
+    mask = torch.rand(2, 1, 1, 7) > 0.4
+    mask[..., 0] = True
+    torch.testing.assert_close(one(x, context, mask), plain(x, context, mask))
+    torch.testing.assert_close(one(x, context), plain(x, context))
+    torch.testing.assert_close(one.weights(x, context, mask).sum(-1), torch.ones(2, 3, 1))
 
 
 def test_without_layers_there_is_no_token() -> None:

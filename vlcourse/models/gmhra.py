@@ -8,6 +8,7 @@ stand on a frozen image tower, and all begin as nothing: the tower's features co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -114,6 +115,32 @@ class DynamicPositions(nn.Module):
         return torch.cat([first, places], dim=2)
 
 
+class OneAsks(Attention):
+    """The same attention for a single query, which is brought to the tokens' own space.
+
+    qᵀ(W y + b) is (Wᵀq)ᵀy and a constant that softmax does not see, and Σ a (W y) is W (Σ a y): so
+    keys and values are never written out, and the work does not grow with the width squared for
+    each token.
+    """
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, context: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, 1, D) query, (B, S, D) tokens, (B, 1, 1, S) bool → (B, 1, D)."""
+        q = rearrange(self.q(x), "b 1 (h d) -> b h d", h=self.heads)
+        keys, values = (
+            rearrange(linear.weight, "(h d) c -> h d c", h=self.heads)
+            for linear in (self.k, self.v)
+        )
+        asked = torch.einsum("bhd,hdc->bhc", q, keys) * self.head_width**-0.5
+        scores = asked @ context.mT  # (B, h, S)
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, 0], -math.inf)
+        seen = scores.softmax(dim=-1) @ context  # (B, h, C)
+        y = torch.einsum("bhc,hdc->bhd", seen, values).flatten(1)  # (B, D)
+        return self.out(y + self.v.bias)[:, None]
+
+
 class GlobalMHRA(nn.Module):
     """One token looks at all tokens of all frames: cross-attention, then an MLP (section 3.3).
 
@@ -138,7 +165,7 @@ class GlobalMHRA(nn.Module):
 
     def _begin(self, width: int, heads: int) -> None:
         """What looks at the frames."""
-        self.attention = Attention(width, heads)
+        self.attention = OneAsks(width, heads)
         for linear in (self.attention.q, self.attention.k, self.attention.v):
             nn.init.xavier_uniform_(linear.weight, gain=2**-0.5)  # as one (3C, C) matrix
             nn.init.zeros_(linear.bias)

@@ -1,5 +1,7 @@
 """Image features of a frozen tower, computed once and kept on disk: the same run without it.
 
+A video's frames are pictures, and one that does not change is there once.
+
     FOLDER/tower.json           whose they are: the tower's hash, the size of its pictures
            00000.safetensors    "keys" (n,) int64, of the pictures; "features" (n, N, C)
 
@@ -119,7 +121,8 @@ class Store:
 
 
 class WithFeatures(Ordered):
-    """A dataset whose samples have "features" (N, C) in the place of "image"."""
+    """A dataset whose samples have "features" (N, C) in the place of "image", or (T, N, C) in that
+    of "frames"."""
 
     def __init__(self, dataset: Any, store: Store) -> None:
         self.dataset, self.store = dataset, store
@@ -139,15 +142,20 @@ class WithFeatures(Ordered):
         """
         found = []
         for sample in read(self.dataset, indices):
-            key = key_of(sample["image"])
-            if key not in self.store.places:
-                raise RecipeError(
-                    f"{self.store.folder} has no features of the picture of {sample['id']}: it is "
-                    "another one than when they were computed; begin the run again"
-                )
-            rest = {name: value for name, value in sample.items() if name != "image"}
-            found.append({**rest, "features": self.store[key]})
+            each = [self._known(picture, sample["id"]) for picture in shown(sample)]
+            features = torch.stack(each) if "frames" in sample else each[0]
+            rest = {n: value for n, value in sample.items() if n not in ("image", "frames")}
+            found.append({**rest, "features": features})
         return found
+
+    def _known(self, picture: Tensor, name: str) -> Tensor:
+        key = key_of(picture)
+        if key not in self.store.places:
+            raise RecipeError(
+                f"{self.store.folder} has no features of the picture of {name}: it is another one "
+                "than when they were computed; begin the run again"
+            )
+        return self.store[key]
 
 
 def with_features(model: Any, dataset: Any, collate: Sees, folder: Path) -> WithFeatures:
@@ -199,7 +207,8 @@ def _keyed(dataset: Any) -> Iterator[tuple[int, Tensor]]:
     """Each sample's picture with its key."""
     for start in range(0, len(dataset), AT_ONCE):
         for sample in read(dataset, range(start, min(start + AT_ONCE, len(dataset)))):
-            yield key_of(sample["image"]), sample["image"]
+            for picture in shown(sample):
+                yield key_of(picture), picture
 
 
 @torch.no_grad()
@@ -226,6 +235,11 @@ def read(dataset: Any, rows: Sequence[int]) -> list[dict[str, Any]]:
     """The samples of these rows."""
     many = getattr(dataset, "__getitems__", None)
     return many(rows) if many else [dataset[row] for row in rows]
+
+
+def shown(sample: dict[str, Any]) -> Tensor:
+    """A sample's pictures (T, 3, H, W): the frames of its video, or its one picture."""
+    return sample["frames"] if "frames" in sample else sample["image"][None]
 
 
 def key_of(image: Tensor) -> int:

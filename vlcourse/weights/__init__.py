@@ -23,3 +23,5 @@ from vlcourse.weights.peft import to_peft as to_peft
 from vlcourse.weights.rename import Rule as Rule
 from vlcourse.weights.rename import WeightsError as WeightsError
 from vlcourse.weights.rename import WeightsWarning as WeightsWarning
+from vlcourse.weights.videochat import from_opengvlab as from_opengvlab
+from vlcourse.weights.videochat import to_opengvlab as to_opengvlab

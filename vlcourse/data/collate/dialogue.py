@@ -38,8 +38,9 @@ class DialogueCollate:
         """Make a batch.
 
         Args:
-            samples: each with "id", "turns", pairs of a question and its answer, and of a video
-                "seconds", the times of its frames.
+            samples: each with "id", and "turns", pairs of a question and its answer; or "parts",
+                what stands after the queries, each piece with whether it is to be learned. Of a
+                video with "seconds", the times of its frames.
             generator: not used: nothing here is random.
 
         Returns:
@@ -63,7 +64,10 @@ class DialogueCollate:
         }
 
     def told(self, sample: dict[str, Any]) -> Dialogue:
-        """A sample's chat in the template."""
+        """A sample's chat in the template, or as it is."""
+        if "parts" in sample:
+            opened, _ = self.template.video if "seconds" in sample else self.template.image
+            return Dialogue(opened, sample["parts"])
         return dialogue(sample["turns"], sample.get("seconds"), self.template)
 
     def encoded(self, told: Dialogue, most: int) -> tuple[list[int], list[bool]]:

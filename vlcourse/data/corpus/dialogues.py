@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from vlcourse.data.collate.text import Parts
+from vlcourse.data.media import sampled
 from vlcourse.data.world.dice import Dice
 
 
@@ -26,8 +27,8 @@ class Template:
     """What stands before and after the queries of a video."""
     image: tuple[str, str] = ("###Human: <Image>", "</Image>")
     """The same for a picture."""
-    times: str = "The video contains {n} sampled at {times} seconds."
-    """Of a video: how many frames there are and when each was; "" says nothing of it."""
+    times: bool = True
+    """Say how many frames a video has and when each was."""
     human: str = "###Human: {}"
     """A question."""
     again: str = "Human: {}"
@@ -42,7 +43,7 @@ class Template:
 
 VIDEOCHAT = Template()
 TOY = Template(
-    video=("", ""), image=("", ""), times="", human="question: {}", again="question: {}",
+    video=("", ""), image=("", ""), times=False, human="question: {}", again="question: {}",
     assistant="answer:", end=".",
 )  # fmt: skip
 """The toy language models' own words for questions; the queries stand where a text would."""
@@ -79,12 +80,6 @@ def asked_to_describe(key: int, video: bool) -> str:
     return Dice(key, "asked to describe").pick(DESCRIBE).format(what)
 
 
-def times_said(times: Sequence[float], template: Template = VIDEOCHAT) -> str:
-    """ "The video contains 2 frames sampled at 0.5, 1.5 seconds."; "" where nothing is said."""
-    n = f"{len(times)} frame{'s' * (len(times) != 1)}"
-    return template.times.format(n=n, times=", ".join(f"{time:.1f}" for time in times))
-
-
 def dialogue(
     turns: Sequence[tuple[str, str]],
     times: Sequence[float] | None = None,
@@ -100,7 +95,7 @@ def dialogue(
     """
     opened, closed = template.image if times is None else template.video
     before = " ".join(filter(None, (template.system, opened)))
-    said = [closed, "" if times is None else times_said(times, template)]
+    said = [closed, sampled(tuple(times)) if times is not None and template.times else ""]
     parts: list[tuple[str, bool]] = []
     for i, (question, answer) in enumerate(turns):
         asked = (template.again if i else template.human).format(question)

@@ -104,6 +104,9 @@ PURPOSES: dict[str, int] = {
     "asked of a film": 180,
     # chats about videos
     "asked to describe": 191,
+    "chat about a film": 193,
+    "asked about a film that is seen": 194,
+    "film or picture": 195,
 }
 
 
