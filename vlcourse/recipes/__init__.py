@@ -9,7 +9,16 @@ import torch
 
 from vlcourse import paths
 from vlcourse.engine import Result, fit
-from vlcourse.recipes import adapter, blip, blip2, blip2_capstone, clip, llama, parts
+from vlcourse.recipes import (
+    adapter,
+    blip,
+    blip2,
+    blip2_capstone,
+    clip,
+    films,
+    llama,
+    parts,
+)
 from vlcourse.recipes.features import with_features
 from vlcourse.recipes.memory import check_memory
 from vlcourse.recipes.recipe import Part as Part
@@ -24,6 +33,7 @@ RECIPES: dict[str, Recipe] = merged(
     blip2_capstone.RECIPES,
     llama.RECIPES,
     adapter.RECIPES,
+    films.RECIPES,
 )
 
 SHIPPED: tuple[str, ...] = (
