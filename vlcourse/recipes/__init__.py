@@ -18,6 +18,7 @@ from vlcourse.recipes import (
     films,
     llama,
     parts,
+    videochat,
 )
 from vlcourse.recipes.features import with_features
 from vlcourse.recipes.memory import check_memory
@@ -34,6 +35,7 @@ RECIPES: dict[str, Recipe] = merged(
     llama.RECIPES,
     adapter.RECIPES,
     films.RECIPES,
+    videochat.RECIPES,
 )
 
 SHIPPED: tuple[str, ...] = (

@@ -33,9 +33,7 @@ TOWER, PATCH = "visual_encoder.blocks.", "visual_encoder.patch_embed.proj.weight
 LENT = ("image", "qformer", "llm")
 
 
-def release_table(
-    config: VideoChatConfig, tower: bool = False, qformer: bool = False
-) -> list[Rule]:
+def release_table(tower: bool = False, qformer: bool = False) -> list[Rule]:
     """The release's names of what is trained, and on request those of the frozen parts."""
     theirs = "visual_encoder.gmhra.*"
     block, attention = "gmhra.blocks.*", "gmhra.blocks.*.attention"
