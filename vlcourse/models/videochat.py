@@ -318,7 +318,9 @@ class VideoChat(BLIP2Decoder):
         return torch.cat([frames, weights[..., weights.shape[-1] - last :]], dim=-1)
 
 
-# Li et al. 2023: EVA's ViT-g, BLIP-2's Q-Former, and Vicuna-7B or StableVicuna-13B.
+# Li et al. 2023: EVA's ViT-g, BLIP-2's Q-Former, and Vicuna-7B or StableVicuna-13B, whose first
+# versions have an id of their own for padding.
 PRESETS: dict[str, VideoChatConfig] = {
-    name: VideoChatConfig(qformer=MUTE, llm=LLaMAConfig.preset(name)) for name in ("7B", "13B")
+    name: VideoChatConfig(qformer=MUTE, llm=replace(LLaMAConfig.preset(name), vocab_size=32_001))
+    for name in ("7B", "13B")
 }

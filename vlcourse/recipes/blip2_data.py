@@ -94,18 +94,7 @@ class CaptionTexts(Pairs):
     def make_tokenizer(self, config: Any) -> TextTokenizer:
         """The language model's tokenizer; RecipeError when it is not here, or has more ids than the
         model."""
-        if self.tokenizer == "toy":
-            return llama.make_tokenizer("toy", config.llm.vocab_size)
-        try:
-            found = theirs.load(self.tokenizer)
-        except TokenizerError as error:
-            raise RecipeError(f"{error}; or name a folder with data.tokenizer=…") from error
-        if found.vocab_size > (most := config.llm.vocab_size):
-            raise RecipeError(
-                f"data.tokenizer={self.tokenizer} has {found.vocab_size} ids, but the language "
-                f"model has {most}: they do not belong together"
-            )
-        return found
+        return language_tokenizer(self.tokenizer, config.llm.vocab_size)
 
     def collate(self, config: Any, train: bool) -> CaptionedCollate:
         """Samples → batch; augmented only for training."""
@@ -119,6 +108,26 @@ class CaptionTexts(Pairs):
         """The loss on a test split."""
         test, collate = self.dataset(config, run, "test"), self.collate(config, train=False)
         return loss_on(test, collate, run.batch_size, TEST_PAIRS)
+
+
+def language_tokenizer(name: str, most: int) -> TextTokenizer:
+    """A language model's tokenizer: "toy", a folder as transformers reads it, or a hub id.
+
+    Raises:
+        RecipeError: when it is not here, or has more ids than ``most``, the model's.
+    """
+    if name == "toy":
+        return llama.make_tokenizer("toy", most)
+    try:
+        found = theirs.load(name)
+    except TokenizerError as error:
+        raise RecipeError(f"{error}; or name a folder with data.tokenizer=…") from error
+    if found.vocab_size > most:
+        raise RecipeError(
+            f"data.tokenizer={name} has {found.vocab_size} ids, but the language model has {most}: "
+            "they do not belong together"
+        )
+    return found
 
 
 def as_llm(model: Trainable) -> BLIP2LLM:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vlcourse.engine.config import RunConfig, TrainConfig
 from vlcourse.models.gmhra import GMHRAConfig
 from vlcourse.models.videochat import VideoChatConfig
-from vlcourse.recipes.blip2 import TOY_BLIP2, TOY_MUTE, TOY_TOWER
+from vlcourse.recipes.blip2 import TOWERS, TOY_BLIP2, TOY_MUTE, TOY_TOWER
 from vlcourse.recipes.clip import TOY_GRID
 from vlcourse.recipes.llama import TOY_LLAMA
 from vlcourse.recipes.recipe import Part, Recipe
-from vlcourse.recipes.videochat_data import FilmData
+from vlcourse.recipes.videochat_data import ChatFiles, FilmData
 
 # The toy tower gives a grid without a class token, and its last blocks are of other sizes: one
 # aggregator looks at what it gives at last. A clock tells frames their order.
@@ -19,6 +21,66 @@ TOY_VIDEOCHAT = VideoChatConfig(
     gmhra=GMHRAConfig(layers=1, heads=8, mlp_ratio=1.0, dropout=0.1, local=1, reduction=4.0),
     extra_queries=24, extra_std=0.02,
 )  # fmt: skip
+
+# The release's scripts (config_7b_stage1.py, …): GPUs, 10 M videos and 15 M pictures with captions,
+# and the records of the second stage.
+GPUS, FIRST_PAIRS, SECOND_RECORDS = 32, 25_000_000, 2_000 + 2_000 + 3_362 + 11_000
+FIRST_BATCH = {"7B": 32, "13B": 16}  # of each GPU
+BLIP2 = "Salesforce/blip2-flan-t5-xxl"
+VICUNA = {"7B": "vicuna-7b-v0", "13B": "stable-vicuna-13b"}
+PAPER_TRAIN = TrainConfig(weight_decay=0.02, beta1=0.9, beta2=0.999, clip_norm=0.0)
+PAPER_RUN = RunConfig(
+    precision="bf16", checkpointing=True, parallel="ddp", workers=6, save_every=1000, log_every=100
+)
+RELEASED_FILES = (
+    "llava_conversation_2k.json", "llava_complex_reasoning_2k.json", "minigpt_caption_3k.json",
+    "videochat_instruct_11k.json",
+)  # fmt: skip
+
+
+def paper_stage(stage: int, size: str) -> Recipe:
+    """A stage of the paper with a language model of 7B or 13B, with the release's numbers.
+
+    The second one begins from the first (in the release's code it does not, though its script names
+    the file). The data are the reader's to name: WebVid-10M is no longer given out.
+    """
+    first = stage == 1
+    batch = GPUS * (FIRST_BATCH[size] if first else 1)
+    epoch = (FIRST_PAIRS if first else SECOND_RECORDS) // batch
+    llm = f"models/{VICUNA[size]}"
+    name = f"videochat-{size.lower()}"
+    return Recipe(
+        name=f"{name}-stage{stage}",
+        doc=f"VideoChat's stage {stage} with {VICUNA[size]} as in the paper: "
+        + ("captions of 4 frames" if first else "chats about 8 frames")
+        + "; yours with data.source=…",
+        model=VideoChatConfig.preset(size),
+        data=ChatFiles(
+            source=("webvid10m_14m.json",) if first else RELEASED_FILES,
+            frames=4 if first else 8,
+            tokenizer=llm,
+            context=64 if first else 512,
+            augment="resized-crop+flip",
+            times=not first,
+        ),
+        train=replace(
+            PAPER_TRAIN,
+            steps=epoch if first else 3 * epoch,
+            batch_size=batch,
+            lr=1e-4 if first else 2e-5,
+            warmup=round((0.2 if first else 0.6) * epoch),
+            min_lr=0.01 if first else 0.25,
+        ),
+        run=PAPER_RUN,
+        parts=(
+            *(() if first else (Part("", f"{name}-stage1"),)),
+            TOWERS["g"],
+            *((Part("norm_image", BLIP2),) if first else ()),
+            Part("qformer", BLIP2, frozen=True),
+            Part("llm", llm, frozen=True),
+        ),
+    )
+
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
@@ -30,4 +92,5 @@ RECIPES: tuple[Recipe, ...] = (
         run=RunConfig(save_every=1000, eval_every=1000),
         parts=(Part("", "blip2-toy"), TOY_TOWER, Part("llm", "llm-time", frozen=True)),
     ),
+    *(paper_stage(stage, size) for size in VICUNA for stage in (1, 2)),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vlcourse.data.collate.dialogue import DialogueCollate
 from vlcourse.data.collate.pictures import Augmentation
 from vlcourse.data.collate.video import VideoCollate
-from vlcourse.data.corpus.dialogues import TOY
+from vlcourse.data.conversed import Conversed
+from vlcourse.data.corpus.dialogues import TEMPLATES, TOY
 from vlcourse.data.filmed import SEEN_KINDS, Filmed, WithPictures
 from vlcourse.data.told import WorldTexts
 from vlcourse.data.world import World
@@ -20,8 +21,10 @@ from vlcourse.data.world.words import check_choice
 from vlcourse.engine.config import TrainConfig
 from vlcourse.evals import filmed
 from vlcourse.layers.ranges import check
+from vlcourse.recipes.blip2_data import language_tokenizer
+from vlcourse.recipes.blip_data import loss_on
 from vlcourse.recipes.llama import make_tokenizer
-from vlcourse.recipes.recipe import Measure, fitting
+from vlcourse.recipes.recipe import Measure, find_source, fitting
 from vlcourse.tokenizers import TextTokenizer
 
 
@@ -90,3 +93,69 @@ class FilmData:
         return lambda model: filmed.seen(
             filmed.as_videochat(model), collate, count=self.frames, kinds=self.kinds
         )
+
+
+TEST_CHATS = 64  # of the reader's own data, that the loss is measured on
+
+
+@dataclass(frozen=True)
+class ChatFiles:
+    """Chats about videos and pictures of your own: JSON files of the release's form; ``config`` in
+    the methods is a `VideoChatConfig`."""
+
+    source: tuple[str, ...] = ("videochat_instruct_11k.json",)
+    """.json or .jsonl files; or their names, to be looked for in the data folders. Records are
+    {"video" or "image", "QA": [{"q", "a"}], and maybe "start"}, or {"video" or "image",
+    "caption"}."""
+    folders: tuple[str, ...] = ()
+    """Where the paths in each file begin; none: beside the file."""
+    n_train: int = 0
+    """Training records; 0 takes all."""
+    frames: int = 8
+    """Frames of a video, at the middles of equal parts."""
+    tokenizer: str = ""
+    """A folder with the language model's tokenizer, as transformers reads it, or a hub id that this
+    machine has; toy: the toy language models'."""
+    context: int = 512
+    """Most tokens of a chat, without the queries; longer ones are cut."""
+    augment: Augmentation = "none"
+    """none, random-square or resized-crop+flip, the same for all frames of a video."""
+    template: str = "videochat"
+    """The words around questions and answers: videochat, or toy."""
+    times: bool = True
+    """Tell the language model how many frames there are and when each was."""
+
+    def __post_init__(self) -> None:
+        check(self, n_train=(0, 10**12), frames=(1, 1000), context=(2, 10**6))
+        check_choice("template of a chat", self.template, tuple(TEMPLATES))
+
+    def make_tokenizer(self, config: Any) -> TextTokenizer:
+        """See :func:`vlcourse.recipes.blip2_data.language_tokenizer`."""
+        return language_tokenizer(self.tokenizer, config.llm.vocab_size)
+
+    def _texts(self, config: Any) -> DialogueCollate:
+        template = TEMPLATES[self.template]
+        template = replace(template, times=template.times and self.times)
+        return DialogueCollate(self.make_tokenizer(config), self.context, template)
+
+    def dataset(self, config: Any, run: TrainConfig, split: str) -> Conversed:
+        """The records of a split, map-style.
+
+        Raises:
+            SourceError: for a file that cannot be read; with the index and the key of a bad record.
+        """
+        sources = [find_source(source) for source in self.source]
+        return Conversed(
+            sources, self._texts(config), self.folders, self.frames, split,
+            side=2 * config.image.image_size, limit=self.n_train if split == "train" else 0,
+        )  # fmt: skip
+
+    def collate(self, config: Any, train: bool) -> VideoCollate:
+        """Records → batch; augmented only for training."""
+        augment = self.augment if train else "none"
+        return VideoCollate(self._texts(config), config.image.image_size, augment)
+
+    def measure(self, config: Any, run: TrainConfig) -> Measure:
+        """The loss on records that are kept from training."""
+        test, collate = self.dataset(config, run, "test"), self.collate(config, train=False)
+        return loss_on(test, collate, run.batch_size, TEST_CHATS)

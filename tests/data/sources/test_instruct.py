@@ -28,7 +28,7 @@ CHAT = {"video": "v.mp4", "QA": [{"i": "be brief.", "q": "who?", "a": "me"}, {"q
 READ = (
     Record("f.json:0", (Turn("add", "3", "1 and 2"),)),
     Record("f.json:1", (Turn("what is it?", "a cat"), Turn("why?", "it purrs")), "a.jpg"),
-    Record("f.json:2", (Turn("be brief. who?", "me"), Turn("w", "t")), "v.mp4"),
+    Record("f.json:2", (Turn("be brief. who?", "me"), Turn("w", "t")), "v.mp4", film=True),
     Record("f.json:3", (Turn("add", "3"),)),
 )
 

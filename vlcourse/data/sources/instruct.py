@@ -3,7 +3,9 @@
     Alpaca     {"instruction": "…", "input": "…" (may be absent), "output": "…"}
     LLaVA      {"image": "a.jpg" (may be absent), "conversations": [{"from": "human", "value": "…"},
                {"from": "gpt", "value": "…"}, …]}
-    VideoChat  {"image" or "video": "a.jpg", "QA": [{"i": "…" (may be absent), "q": "…", "a": "…"}]}
+    VideoChat  {"image" or "video": "a.jpg", "QA": [{"i": "…" (may be absent), "q": "…", "a": "…"}],
+               "start": 2.5 (may be absent)}
+               {"image" or "video": "a.jpg", "caption": "…"} for its first stage
 
 A file is a JSON list of such records, or JSON lines. Each record may be of another form.
 """
@@ -41,12 +43,21 @@ class Record:
     turns: tuple[Turn, ...]
     image: str = ""
     """The path of its picture or film, below the file's folder; "" when there is none."""
+    film: bool = False
+    """Whether that is a film."""
+    start: float = 0.0
+    """From which second on the film is meant."""
 
 
-def read_instructions(source: str | Path) -> list[Record]:
+def read_instructions(source: str | Path, captions: bool = False) -> list[Record]:
     """All the records of a .json or .jsonl file (.gz or not), each checked.
 
     ``<image>`` in LLaVA's texts marks where the picture stood, and is left out.
+
+    Args:
+        source: the file.
+        captions: a record may also be a picture or film with a "caption" alone: what is asked is
+            then "", and the caption is the answer.
 
     Raises:
         SourceError: for a file that cannot be read or has no records; for a record that is none of
@@ -59,7 +70,10 @@ def read_instructions(source: str | Path) -> list[Record]:
     with readable(path, ".json"):
         lines = ".jsonl" in path.suffixes or is_lines(path)
         values = _lines(path) if lines else _document(path)
-        found = [_record(value, f"{path.name}:{i}", f"{path}, record {i}") for i, value in values]
+        found = [
+            _record(value, f"{path.name}:{i}", f"{path}, record {i}", captions)
+            for i, value in values
+        ]
     if not found:
         raise SourceError(f"{path} has no records.")
     return found
@@ -79,16 +93,33 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
         yield i, value
 
 
-def _record(value: Any, name: str, where: str) -> Record:
+def _record(value: Any, name: str, where: str, captions: bool) -> Record:
     if not isinstance(value, dict):
         raise SourceError(f"{where} is {describe(value)}, and no object with {FORMS}.")
     kinds = {"conversations": _conversation, "QA": _questions, "instruction": _alpaca}
+    if captions:
+        kinds["caption"] = _caption
     for key, turns in kinds.items():
         if key in value:
             image = "image" if "image" in value else "video"
             seen = _text(value, image, where) if value.get(image) is not None else ""
-            return Record(name, tuple(turns(value, where)), seen)
-    raise SourceError(f"{where} has neither {FORMS}; it has {describe(value)}.")
+            film = bool(seen) and image == "video"
+            return Record(name, tuple(turns(value, where)), seen, film, _start(value, where))
+    forms = f'{FORMS}, or "caption"' if captions else FORMS
+    raise SourceError(f"{where} has neither {forms}; it has {describe(value)}.")
+
+
+def _caption(value: dict[str, Any], where: str) -> Iterator[Turn]:
+    yield Turn("", _text(value, "caption", where))
+
+
+def _start(value: dict[str, Any], where: str) -> float:
+    start = value.get("start")
+    if start is None:
+        return 0.0
+    if isinstance(start, bool) or not isinstance(start, int | float) or not 0 <= start < 1e7:
+        raise SourceError(f"{where}: 'start' is {describe(start)}, and no number of seconds.")
+    return float(start)
 
 
 def _alpaca(value: dict[str, Any], where: str) -> Iterator[Turn]:
