@@ -82,11 +82,11 @@ RECIPES: tuple[Recipe, ...] = (
         name="llm-time",
         doc="llm-toy, taught to read what happens in a film: when, in which order, where to, why.",
         model=TOY_LLAMA,
-        data=FilmTexts(lessons=(12_800, 12_800), still=25, tags=25),
+        data=FilmTexts(lessons=(8000, 8000), still=25, tags=25),
         train=TrainConfig(
-            steps=2000, batch_size=64, lr=1.5e-3, warmup=50, min_lr=0.05, weight_decay=0.3
+            steps=2000, batch_size=32, lr=1.5e-3, warmup=50, min_lr=0.05, weight_decay=0.3
         ),
-        run=RunConfig(eval_every=200, save_every=200),
+        run=RunConfig(eval_every=250, save_every=250),
         parts=(Part("", "llm-toy"),),
     ),
 )
