@@ -103,6 +103,9 @@ PURPOSES: dict[str, int] = {
     "stage: place": 179,
     "asked of a film": 180,
     "told of a film": 181,
+    "film list": 182,
+    "film list: things": 183,
+    "film list: asked": 184,
     "timed list": 182,
     "timed list: asked": 183,
     # chats about videos
