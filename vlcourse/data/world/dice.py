@@ -106,8 +106,6 @@ PURPOSES: dict[str, int] = {
     "film list": 182,
     "film list: things": 183,
     "film list: asked": 184,
-    "timed list": 182,
-    "timed list: asked": 183,
     # chats about videos
     "asked to describe": 191,
     "chat about a film": 193,
