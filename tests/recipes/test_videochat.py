@@ -122,13 +122,30 @@ def test_a_run_on_files_of_the_releases_form(tmp_path: Path) -> None:
             replace(data, **change)  # type: ignore[arg-type]
 
 
-def test_the_toy_one_begins_from_what_ships() -> None:
+def test_the_toy_stages_begin_from_what_ships() -> None:
+    first, second = (RECIPES[name] for name in ("videochat-toy-stage1", "videochat-toy"))
+    frozen = [("image", "clip-toy-grid", True), ("llm", "llm-time", True)]
+    for recipe, begins in ((first, "blip2-toy"), (second, "videochat-toy-stage1")):
+        parts = [(p.module, p.source, p.frozen) for p in recipe.parts]
+        assert parts == [("", begins, False), *frozen]
+    recipe: Any = second
+    assert recipe.model == first.model and recipe.model.llm == RECIPES["llm-time"].model
+    blip2: Any = RECIPES["blip2-toy"].model
+    assert recipe.model.qformer == replace(blip2.qformer, text="none")
+    assert recipe.model.image == blip2.image
+    aligned: Any = first.data
+    assert (aligned.described, aligned.pictures) == (100, 50) and recipe.data.described == 0
+
+
+def test_what_the_toy_trains_and_that_its_baseline_has_as_much() -> None:
     recipe: Any = RECIPES["videochat-toy"]
-    assert [(p.module, p.source, p.frozen) for p in recipe.parts] == [
-        ("", "blip2-toy", False),
-        ("image", "clip-toy-grid", True),
-        ("llm", "llm-time", True),
-    ]
-    assert recipe.model.llm == RECIPES["llm-time"].model
-    assert recipe.model.qformer == replace(RECIPES["blip2-toy"].model.qformer, text="none")  # type: ignore[attr-defined]
-    assert recipe.model.image == RECIPES["clip-toy-grid"].model.image  # type: ignore[attr-defined]
+    with torch.device("meta"):
+        model = recipe.build_model()
+    trained = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
+    assert trained == {"norm_image", "qformer", "projection", "gmhra", "clock", "extra"}
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert count < 4_000_000  # 16 MB as float32, before anything is said of what ships
+    mean = replace(recipe.model, gmhra=replace(recipe.model.gmhra, kind="mean"))
+    with torch.device("meta"):
+        other = mean.build()
+    assert count == sum(p.numel() for p in other.parameters() if p.requires_grad)

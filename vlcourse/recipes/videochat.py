@@ -14,13 +14,19 @@ from vlcourse.recipes.recipe import Part, Recipe
 from vlcourse.recipes.videochat_data import ChatFiles, FilmData
 
 # The toy tower gives a grid without a class token, and its last blocks are of other sizes: one
-# aggregator looks at what it gives at last. A clock tells frames their order.
+# aggregator of each kind looks at what it gives at last. A clock tells frames their seconds. 32
+# queries become 64 of the language model's vectors, about as many as a telling of a film has words.
 TOY_VIDEOCHAT = VideoChatConfig(
     image=TOY_GRID, image_embed=TOY_BLIP2.embed, qformer=TOY_MUTE.qformer, llm=TOY_LLAMA,
-    spread=4, qformer_lr=0.3, queries_at=1, tune_qformer=True, clock="order",
+    spread=2, qformer_lr=0.3, queries_at=1, tune_qformer=True, clock="seconds",
     gmhra=GMHRAConfig(layers=1, heads=8, mlp_ratio=1.0, dropout=0.1, local=1, reduction=4.0),
     extra_queries=24, extra_std=0.02,
 )  # fmt: skip
+# Ten frames show each second of a film of ten.
+TOY_FILMS = FilmData(n_train=20_000, frames=10)
+TOY_TRAIN = TrainConfig(batch_size=32, lr=2e-3, weight_decay=0.05)
+TOY_RUN = RunConfig(save_every=500)
+TOY_LLM = Part("llm", "llm-time", frozen=True)
 
 # The release's scripts (config_7b_stage1.py, …): GPUs, 10 M videos and 15 M pictures with captions,
 # and the records of the second stage.
@@ -84,13 +90,22 @@ def paper_stage(stage: int, size: str) -> Recipe:
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
-        name="videochat-toy",
-        doc="VideoChat on films of the toy world: questions that only time answers.",
+        name="videochat-toy-stage1",
+        doc="VideoChat's first stage on the toy world: films and pictures with what tells of them.",
         model=TOY_VIDEOCHAT,
-        data=FilmData(n_train=20_000),
-        train=TrainConfig(steps=4000, batch_size=32, lr=2e-3, weight_decay=0.05),
-        run=RunConfig(save_every=1000, eval_every=1000),
-        parts=(Part("", "blip2-toy"), TOY_TOWER, Part("llm", "llm-time", frozen=True)),
+        data=replace(TOY_FILMS, described=100, pictures=50),
+        train=replace(TOY_TRAIN, steps=1000),
+        run=TOY_RUN,
+        parts=(Part("", "blip2-toy"), TOY_TOWER, TOY_LLM),
+    ),
+    Recipe(
+        name="videochat-toy",
+        doc="VideoChat's second stage on the toy world: chats about what happens in films.",
+        model=TOY_VIDEOCHAT,
+        data=TOY_FILMS,
+        train=replace(TOY_TRAIN, steps=2500),
+        run=TOY_RUN,
+        parts=(Part("", "videochat-toy-stage1"), TOY_TOWER, TOY_LLM),
     ),
     *(paper_stage(stage, size) for size in VICUNA for stage in (1, 2)),
 )
