@@ -65,7 +65,7 @@ from vlcourse.data.collate.pictures import normalise
 from vlcourse.data.corpus import ask
 from vlcourse.data.corpus.pictured import said_again, what_follows
 from vlcourse.evals import captions as caption_evals
-from vlcourse.evals import metrics, pictured, vqa
+from vlcourse.evals import matching, metrics, pictured, vqa
 from vlcourse.models import blip2, blip2_llm
 from vlcourse.models import soft_prompt as library_prompt
 from vlcourse.models.med import switch_first
@@ -982,9 +982,30 @@ _ = speakers["decoder"].eval()
 #
 # </details>
 #
+# ## More · What eight queries do not tell
+#
+# Give ITM a true caption and the same with one exchange: another colour, two colours swapped, left for right. Which of the two fits better? BLIP (lecture 02) and our first stage had the same tower, the same pictures and the same exchanges in training.
+#
+# > **Predict first.** BLIP's text looks at the grid itself; BLIP-2's queries look before they are asked. Which exchange will tell them apart?
+
+# %%
+swaps = caption_evals.caption_set(quick(200, 30), (2, 2), "test")
+readers = {
+    "BLIP": (zoo.load("blip-toy"), RECIPES["blip-toy"].tokenizer()),
+    "BLIP-2": (first_stage, tokenizer),
+}
+for who, (model, words) in readers.items():
+    for kind, hits in matching.foil_details(model, words, swaps, matching.KINDS).items():
+        if kind in matching.KINDS:
+            print(f"{who:7} {kind:19} noticed: {percent(hits)}")
+
+# %% [markdown]
+# Both notice a colour that is not there. Only BLIP knows who stands where. Its words look at the grid one by one: "circle" finds the cell with the circle, and that cell has a place. The queries looked once, and handed on sums over cells: what is in the picture is in the sum, and so is where *something* stands, but not who stands where. Retrieval hardly needs it, and neither do most captions, so that little in the training asks for it.
+# It is the price of the bottleneck, and the questions about relations in section 7 pay it, too. (The paper's queries are 32, look six times and learn from 129 million pictures; who stands where is a weak point of such models as well: Yuksekgonul et al. 2023.)
+#
 # ## More · A project
 #
-# Give the queries a harder life. Choose one: (1) train `blip2-toy-llm` with `data.again=100`, captions only, and find out which kinds of questions suffer; (2) put the linear layer's outputs beside the word vectors of `llm-toy`: which words are nearest to each query? (3) let the language model learn along
+# Give the queries a harder life. Choose one: (1) train `blip2-toy-llm` with `data.mixture=100,0,0`, captions only, and find out which kinds of questions suffer; (2) put the linear layer's outputs beside the word vectors of `llm-toy`: which words are nearest to each query? (3) let the language model learn along
 # (`layers.frozen.thaw(model.llm)` before a run of your own), and measure with `evals.reading` what it forgets. Write down what you expect before you measure.
 #
 # ## More · Further questions
