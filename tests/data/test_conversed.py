@@ -73,6 +73,17 @@ def test_where_a_film_starts_and_several_files_with_folders(folder: Path, tmp_pa
             Conversed([bad], TEXT)
 
 
+def test_a_video_of_fewer_frames_than_asked_for_is_told_as_it_is(folder: Path) -> None:
+    write_mp4(Timeline.sample(4, seconds=(2, 2)), folder / "short.mp4", fps=1, size=32)
+    (sample,) = Conversed(
+        [written(folder, [CHAT, {**CHAT, "video": "short.mp4"}], "s.json")], TEXT, frames=8
+    )
+    times = sample["seconds"]
+    assert len(sample["frames"]) == len(times) == 2 and times[0] < times[1]
+    text = TEXT.tokenizer.decode(TEXT([sample])["tokens"][0].tolist())
+    assert f"The video contains 2 frames sampled at {times[0]:.1f}, {times[1]:.1f} seconds." in text
+
+
 def test_captions_are_a_form_only_where_they_are_meant(folder: Path) -> None:
     file = written(folder, [TOLD], "t.json")
     assert read_instructions(file, captions=True) == [

@@ -139,6 +139,16 @@ def test_the_token_goes_from_block_to_block_and_each_looks_at_its_own_state() ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_there_that_learns_nothing(kind: Kind) -> None:
+    model = made(kind=kind)
+    frames, token = model(states(), 1)
+    (frames.square().mean() + (token - 1).square().mean()).backward()
+    for name, parameter in model.named_parameters():  # a key's bias has a gradient, of zero
+        assert parameter.grad is not None, name
+        assert parameter.grad.any() or name.endswith("k.bias"), name
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_frames_that_are_not_there_change_nothing(kind: str) -> None:
     model, given = made(kind=kind), states()
     shown = torch.tensor([[True] * 4, [True, True, False, False]])
