@@ -90,6 +90,17 @@ PURPOSES: dict[str, int] = {
     "teacher: asked": 162,
     "teacher: words": 163,
     "teacher: supposed": 164,
+    # films
+    "script": 171,
+    "script: shapes": 172,
+    "script: times": 173,
+    "script: happening": 174,
+    "script: colour": 175,
+    "script: size": 176,
+    "script: said": 177,
+    "stage": 178,
+    "stage: place": 179,
+    "asked of a film": 180,
 }
 
 

@@ -108,6 +108,12 @@ def in_split(signature: Array, split: str) -> Array:
     return (bucket >= np.uint64(low)) & (bucket < np.uint64(high))
 
 
+def in_bucket(signature: int, split: str) -> bool:
+    """`in_split` for one signature."""
+    low, high = _BUCKETS[split]
+    return low <= signature % 100 < high
+
+
 def check_choice(what: str, value: str, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`, else raise ValueError naming the nearest one."""
     if value in choices:
