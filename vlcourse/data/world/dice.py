@@ -101,6 +101,9 @@ PURPOSES: dict[str, int] = {
     "stage": 178,
     "stage: place": 179,
     "asked of a film": 180,
+    "told of a film": 181,
+    "timed list": 182,
+    "timed list: asked": 183,
 }
 
 

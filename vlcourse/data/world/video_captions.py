@@ -71,9 +71,17 @@ def timed(script: Script, event: Event) -> str:
     return f"at {event.time} s {clause(script, event, full=True)}."
 
 
-def told(script: Script) -> str:
-    """All of a film in words: what is there at first, then each event with its time."""
-    return " ".join([opening(script), *(timed(script, event) for event in script.events)])
+def told(script: Script, heard: bool = True) -> str:
+    """All of a film in words: what is there at first, then what happens or is said, with its time.
+
+    Without what is said where it is not ``heard``.
+    """
+    spoken = [
+        (line.begin, f"at {line.begin:g} s a voice said: {line.text}") for line in script.lines
+    ]
+    happened = [(float(event.time), timed(script, event)) for event in script.events]
+    order = sorted([*(spoken if heard else ()), *happened], key=lambda each: each[0])
+    return " ".join([opening(script), *(text for _, text in order)])
 
 
 def dense(script: Script) -> list[Segment]:

@@ -79,11 +79,17 @@ def seconds_of(answer: str) -> float | None:
     return None
 
 
-def questions(script: Script, kinds: Sequence[str] = VIDEO_KINDS) -> list[VideoQuestion]:
-    """Questions of these kinds, as far as the script allows them."""
+def questions(
+    script: Script, kinds: Sequence[str] = VIDEO_KINDS, easy: bool = False
+) -> list[VideoQuestion]:
+    """Questions of these kinds, as far as the script allows them.
+
+    ``easy`` adds questions that a single frame or a guess would often answer: they are good to
+    learn to read from, not to measure with.
+    """
     for kind in kinds:
         check_choice("kind of question about a film", kind, VIDEO_KINDS)
-    return [question for kind in kinds for question in _ASKED[kind](script)]
+    return [question for kind in kinds for question in _ASKED[kind](script, easy)]
 
 
 def same_side(script: Script, a: Event, b: Event) -> bool:
@@ -92,22 +98,24 @@ def same_side(script: Script, a: Event, b: Event) -> bool:
     return (a.time - middle) * (b.time - middle) > 0
 
 
-def _order(script: Script) -> list[VideoQuestion]:
+def _order(script: Script, easy: bool) -> list[VideoQuestion]:
     """Which of two things that did the same came first."""
     found = []
     for (i, a), (j, b) in combinations(enumerate(script.events), 2):
         same = a.kind == b.kind and a.who != b.who and a.whom == b.whom
-        if same and a.cause is None and b.cause is None and same_side(script, a, b):
+        if same and a.cause is None and b.cause is None and (easy or same_side(script, a, b)):
             names = [script.thing(event.who).noun() for event in (a, b)]
-            shown = names if Dice(script.seed, "asked of a film", i, j).coin() else names[::-1]
+            ways = [names, names[::-1]]
+            if not easy:
+                ways = [Dice(script.seed, "asked of a film", i, j).pick(ways)]
             target = "" if a.whom is None else script.thing(a.whom).noun()
-            text = _FIRST[a.kind].format(*shown, target)
-            brief = f"first, {shown[0]} or {shown[1]}?"
-            found.append(VideoQuestion(text, names[0], "order", (i, j), brief))
+            for one, other in ways:
+                text, brief = _FIRST[a.kind].format(one, other, target), f"first, {one} or {other}?"
+                found.append(VideoQuestion(text, names[0], "order", (i, j), brief))
     return found
 
 
-def _direction(script: Script) -> list[VideoQuestion]:
+def _direction(script: Script, easy: bool) -> list[VideoQuestion]:
     """Which way something moved."""
     return [
         VideoQuestion(
@@ -119,9 +127,9 @@ def _direction(script: Script) -> list[VideoQuestion]:
     ]
 
 
-def _localisation(script: Script) -> list[VideoQuestion]:
+def _localisation(script: Script, easy: bool) -> list[VideoQuestion]:
     """When something happened, in films of 8 seconds and more."""
-    if script.duration < LONG_ENOUGH:
+    if script.duration < LONG_ENOUGH and not easy:
         return []
     found = []
     for i, event in enumerate(script.events):
@@ -135,7 +143,7 @@ def _localisation(script: Script) -> list[VideoQuestion]:
     return found
 
 
-def _cause(script: Script) -> list[VideoQuestion]:
+def _cause(script: Script, easy: bool) -> list[VideoQuestion]:
     """What brought a change about, where several things could have."""
     found = []
     for i, event in enumerate(script.events):
@@ -147,9 +155,9 @@ def _cause(script: Script) -> list[VideoQuestion]:
     return found
 
 
-def _counting(script: Script) -> list[VideoQuestion]:
+def _counting(script: Script, easy: bool) -> list[VideoQuestion]:
     """How many did what the film is about: one, two or three, equally often."""
-    if not script.about or script.duration < 4:  # too short for three
+    if not script.about or script.duration < 4 and not easy:  # too short for three
         return []
     which = tuple(i for i, event in enumerate(script.events) if event.kind == script.about)
     text = _HOW_MANY[script.about]
@@ -157,7 +165,7 @@ def _counting(script: Script) -> list[VideoQuestion]:
     return [VideoQuestion(text, str(len(which)), "counting", which, brief)]
 
 
-def _speech(script: Script) -> list[VideoQuestion]:
+def _speech(script: Script, easy: bool) -> list[VideoQuestion]:
     """The name of something, which is only said."""
     return [
         VideoQuestion(f"what is the {name} called?", line.name, "speech", (), f"{name} called?")
@@ -166,7 +174,7 @@ def _speech(script: Script) -> list[VideoQuestion]:
     ]
 
 
-def _image(script: Script) -> list[VideoQuestion]:
+def _image(script: Script, easy: bool) -> list[VideoQuestion]:
     """The colour of something that is there all the time and stays as it is."""
     changed = {e.who for e in script.events if e.kind in ("come", "leave", "colour")}
     return [
@@ -178,7 +186,7 @@ def _image(script: Script) -> list[VideoQuestion]:
     ]
 
 
-_ASKED: dict[str, Callable[[Script], list[VideoQuestion]]] = {
+_ASKED: dict[str, Callable[[Script, bool], list[VideoQuestion]]] = {
     "order": _order,
     "direction": _direction,
     "localisation": _localisation,
