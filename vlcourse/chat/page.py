@@ -5,7 +5,6 @@ What the visitors look at and say is in :class:`Visits`; here it meets Gradio's 
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,13 +12,11 @@ from typing import Any
 
 import gradio as gr
 
-from vlcourse import VlcourseError
 from vlcourse.chat import ChatError, strip
 from vlcourse.chat.asking import asked
 from vlcourse.chat.examples import EXAMPLES
-from vlcourse.chat.opening import open_media
 from vlcourse.chat.protocol import Turn
-from vlcourse.chat.talk import FAILED, Cast, Talk, choices, first_two
+from vlcourse.chat.talk import Cast, Talk, choices, first_two
 from vlcourse.chat.visits import Visits
 
 SIDES = ("left", "right")
@@ -49,20 +46,13 @@ class Desk:
 
     def upload(self, path: str | None, request: gr.Request) -> tuple[Any, ...]:
         """A file → the same; or what is wrong with it, and what was there before stays."""
-        visit, taken = self.visits.of(_session(request)), None
         try:
             if path is None:
                 raise ChatError("no file came: upload it again")
-            taken = self.visits.take(Path(path))
-            media = open_media(taken)
-            film = taken.read_bytes() if taken.stat().st_size <= strip.PLAYED else b""
-        except Exception as error:
-            if taken is not None:
-                taken.unlink(missing_ok=True)
-                taken.parent.rmdir()
-            return gr.skip(), strip.notice(_sentence(error)), gr.skip(), gr.skip()
-        visit.begin(Talk(media, self.cast), taken.parent)
-        return strip.timeline(media, film), "", _suggested(()), None
+            media = self.visits.bring(_session(request), Path(path), self.cast)
+        except ChatError as error:
+            return gr.skip(), strip.notice(str(error)), gr.skip(), gr.skip()
+        return strip.timeline(media, strip.playable(media)), "", _suggested(()), None
 
     def ask(self, question: str, request: gr.Request) -> tuple[str, Any, str]:
         """The question for both sides, an empty line for the next, and a notice."""
@@ -257,10 +247,3 @@ def _suggested(questions: Sequence[str]) -> Any:
 
 def _session(request: gr.Request) -> str:
     return str(request.session_hash)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, VlcourseError):
-        return str(error.args[0]) if error.args else str(error)
-    traceback.print_exception(error)
-    return FAILED

@@ -86,7 +86,7 @@ def serving(port: int = 7860, cast: Cast | None = None) -> Iterator[str]:
 def _launched(page: gr.Blocks, port: int) -> str:
     look: dict[str, Any] = {
         "theme": gr.themes.Default(primary_hue="blue", secondary_hue="slate", font=FONTS),
-        "css_paths": Path(__file__).with_name("page.css"),
+        "css_paths": [Path(__file__).with_name(name) for name in ("strip.css", "page.css")],
     }
     for number in range(port, port + PORTS) if port else (_free(),):
         try:

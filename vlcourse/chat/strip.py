@@ -51,6 +51,12 @@ def timeline(media: Media, film: bytes = b"") -> str:
     )
 
 
+def playable(media: Media) -> bytes:
+    """The file of a video, if it is small enough to be sent along."""
+    small = media.path is not None and not media.still and media.path.stat().st_size <= PLAYED
+    return media.path.read_bytes() if small and media.path else b""
+
+
 def account(media: Media, found: Account) -> str:
     """What a model saw: its frames with the attention that each gets, and the text it read."""
     seen = media.at(list(found.times))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from vlcourse import VlcourseError
@@ -14,7 +15,7 @@ from vlcourse.chat.talkers import OFFERS, find
 from vlcourse.data.media import Media
 
 Key = tuple[str, str]  # the side of the page, and the talker's name: each pair has its own turns
-FAILED = "that went wrong inside the model, and the terminal says how; try another question"
+FAILED = "that went wrong here, and the terminal says how: try something else"
 
 
 class Cast:
@@ -60,7 +61,7 @@ class Talk:
         Raises:
             ChatError: a sentence that can be shown, whatever went wrong.
         """
-        with _told():
+        with told():
             return self.cast[name].account(self.media)
 
     def answer(self, key: Key, question: str) -> Iterator[str]:
@@ -74,7 +75,7 @@ class Talk:
         self._busy.add(key)
         text, before = "", self.turns.setdefault(key, [])
         try:
-            with _told():
+            with told():
                 for piece in self.cast[key[1]].answer(self.media, question, tuple(before)):
                     text += piece
                     yield text.strip()
@@ -85,17 +86,16 @@ class Talk:
             self._busy.discard(key)
 
 
-class _told:
-    """A context in which every error becomes a sentence for the reader."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, VlcourseError):
-            raise ChatError(str(error.args[0]) if error.args else str(error)) from error
-        if isinstance(error, Exception):
-            traceback.print_exception(error)
-            raise ChatError(FAILED) from error
+@contextmanager
+def told() -> Iterator[None]:
+    """A context in which every error becomes a sentence for the reader (:class:`ChatError`)."""
+    try:
+        yield
+    except VlcourseError as error:
+        raise ChatError(str(error.args[0]) if error.args else str(error)) from error
+    except Exception as error:
+        traceback.print_exception(error)
+        raise ChatError(FAILED) from error
 
 
 def choices() -> list[tuple[str, str]]:

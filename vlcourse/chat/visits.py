@@ -11,7 +11,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from vlcourse.chat import ChatError
-from vlcourse.chat.talk import Talk
+from vlcourse.chat.opening import open_media
+from vlcourse.chat.talk import Cast, Talk, told
+from vlcourse.data.media import Media
 
 IDLE = 3600.0  # seconds after which a visit ends that was never closed
 
@@ -66,6 +68,23 @@ class Visits:
             visit = self._open.pop(session, None)
         if visit is not None:
             visit.begin(None)
+
+    def bring(self, session: str, upload: Path, cast: Cast) -> Media:
+        """Begin a talk about a file, which is moved to a place of its own.
+
+        Raises:
+            ChatError: when it cannot be talked about: the sentence says why. It is deleted, and
+                what was looked at before stays.
+        """
+        with told():
+            taken = self.take(upload)
+            try:
+                media = open_media(taken)
+            except BaseException:
+                shutil.rmtree(taken.parent, ignore_errors=True)
+                raise
+            self.of(session).begin(Talk(media, cast), taken.parent)
+            return media
 
     def take(self, upload: Path) -> Path:
         """Move an upload into a folder of its own, which no address of the page reaches.
