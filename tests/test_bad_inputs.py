@@ -94,6 +94,8 @@ OTHERS = [
       (["--csv"], ["--csv", "x.txt"], ["--json", "no/x.json"], ["--seconds", "0"],
        ["--seconds", "x"], ["--memory", "-1"], ["--memory", "9" * 5000], ["--csv", LONG + ".csv"])),
     ["grade", "."], ["lab", "--port", "many"], ["lab", ".", "."], ["lab", "mine.txt"],
+    ["chat", "mine.txt"], ["chat", "--port", "many"], ["chat", "--port", "-1"],
+    ["chat", "--port", "9" * 5000],
     *(["claims", "--show", word] for word in ("clip", "clip.", "Clip.Real", "clip.zeroshot")),
     *(["build", "--check", word] for word in ("99", "clipp", "01_", ".py")),
 ]  # fmt: skip

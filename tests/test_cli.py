@@ -17,7 +17,7 @@ from vlcourse import VlcourseError, cli
 from vlcourse.teach.checking import CheckFailed
 
 COMMANDS = tuple(
-    "course lab train eval checkpoints claims build grade caption retrieve doctor".split()
+    "course lab train eval checkpoints claims build grade caption retrieve chat doctor".split()
 )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vlcourse import VlcourseError, __version__
-from vlcourse.commands import UsageError, lectures, training
+from vlcourse.commands import UsageError, chat, lectures, training
 
 CAPFILT = """CapFilt (BLIP, section 3.3). IN is a folder, a parquet or tar file, a glob or a hub id
 of pictures with texts, or the OUT of an earlier job. For each picture the captioner writes a text,
@@ -140,6 +140,8 @@ def build_parser() -> Parser:
     sub.add_argument("--caption", metavar="COLUMN", help="of the texts, likewise")
     sub.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
     sub.set_defaults(run=capfilt, takes_words=True)
+
+    chat.add(commands)
 
     sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
     sub.set_defaults(run=doctor)
