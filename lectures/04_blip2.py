@@ -557,6 +557,8 @@ for scene in scenes[:2]:
 claims.stored("blip2.stage1")
 
 # %% [markdown]
+# Here stage 1 does not pay for itself: a second stage that gets its steps as well answers more. The tower was trained with captions of this very world, and statements in a few hundred words are soon learned from. What stage 1 also leaves, a model that compares, matches and writes, stage 2 alone does not give. And eight billion parameters of language model, which make each step of stage 2 dear, are missing here.
+#
 # ## 6 · Your own BLIP-2
 #
 # Put stage 1 together. Your Q-Former learns beside the library's, from the same weights and on the same batches. The image tower is that of `clip-toy-grid`, frozen; you are given its 16 tokens a picture.
