@@ -557,7 +557,7 @@ for scene in scenes[:2]:
 claims.stored("blip2.stage1")
 
 # %% [markdown]
-# Here stage 1 does not pay for itself: a second stage that gets its steps as well answers more. The tower was trained with captions of this very world, and statements in a few hundred words are soon learned from. What stage 1 also leaves, a model that compares, matches and writes, stage 2 alone does not give. And eight billion parameters of language model, which make each step of stage 2 dear, are missing here.
+# Here stage 1 does not pay for itself: a second stage that gets its steps as well answers more. The tower was trained with captions of this very world, and statements in a few hundred words are soon learned from. What stage 1 also leaves, a model that compares, matches and writes, stage 2 alone does not give. And the reason for a cheap first stage is missing here: a language model of billions of parameters, through which each step of stage 2 has to pass.
 #
 # ## 6 · Your own BLIP-2
 #
