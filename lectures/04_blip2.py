@@ -557,6 +557,8 @@ for scene in scenes[:2]:
 claims.stored("blip2.stage1")
 
 # %% [markdown]
+# Here stage 1 does not pay for itself: a second stage that gets its steps as well answers more. The tower was trained with captions of this very world, and statements in a few hundred words are soon learned from. What stage 1 also leaves, a model that compares, matches and writes, stage 2 alone does not give. And the reason for a cheap first stage is missing here: a language model of billions of parameters, through which each step of stage 2 has to pass.
+#
 # ## 6 · Your own BLIP-2
 #
 # Put stage 1 together. Your Q-Former learns beside the library's, from the same weights and on the same batches. The image tower is that of `clip-toy-grid`, frozen; you are given its 16 tokens a picture.
@@ -721,7 +723,7 @@ show.grid(
 )
 
 # %% [markdown]
-# Nobody has trained this. The Q-Former has seen pictures and no questions; the language model questions and no pictures. Between them stand eight vectors.
+# Nobody has trained this. The Q-Former has seen pictures and no questions; the language model questions and no pictures. Between them stand eight queries. (A vector of these small language models is half as long as a query, so that here each query becomes four of them. In the paper one becomes one.)
 
 # %%
 for kind, model in speakers.items():
@@ -739,13 +741,17 @@ plots.by_kind(right)
 claims.stored("blip2.zero_shot_vqa")
 
 # %% [markdown]
-# Captions, too, are true on compositions that neither side has met:
+# Captions are judged more strictly: one wrong word, and the whole is false. Compositions that were known, and those that neither side has met:
 
 # %%
-new_scenes = caption_evals.caption_set(quick(100, 12), (1, 2), "heldout")
-for kind, model in speakers.items():
-    said = caption_evals.judge(pictured.written(model, words_of, new_scenes), new_scenes)
-    print(f"{kind:16} true in every word: {percent(said['true'])}")
+for split in ("test", "heldout"):
+    new_scenes = caption_evals.caption_set(quick(100, 12), (1, 2), split)
+    for kind, model in speakers.items():
+        said = caption_evals.judge(pictured.written(model, words_of, new_scenes), new_scenes)
+        print(f"{split:8} {kind:16} true in every word: {percent(said['true'])}")
+
+# %% [markdown]
+# With a pair of colour and shape that never came together, the one thing a bridge learns by heart most easily is missing: which pairs there are. The answers above need one word about such an object; a caption needs all of them.
 
 # %% [markdown]
 # ### Must the rest be frozen?
@@ -1000,8 +1006,8 @@ for who, (model, words) in readers.items():
             print(f"{who:7} {kind:19} noticed: {percent(hits)}")
 
 # %% [markdown]
-# Both notice a colour that is not there. Only BLIP knows who stands where. Its words look at the grid one by one: "circle" finds the cell with the circle, and that cell has a place. The queries looked once, and handed on sums over cells: what is in the picture is in the sum, and so is where *something* stands, but not who stands where. Retrieval hardly needs it, and neither do most captions, so that little in the training asks for it.
-# It is the price of the bottleneck, and the questions about relations in section 7 pay it, too. (The paper's queries are 32, look six times and learn from 129 million pictures; who stands where is a weak point of such models as well: Yuksekgonul et al. 2023.)
+# Both notice a colour that is not there. Only BLIP knows for certain who stands where. Its words look at the grid one by one: "circle" finds the cell with the circle, and that cell has a place. The queries look before anyone asks, and hand on sums over cells. What is in the picture is in such a sum; who stands where has to be put there on purpose, and in stage 1 hardly anything asks for it: retrieval can do without, and so can most captions.
+# In stage 2 a good part of the statements are about who stands where, and some of it comes back: see the relations in section 7. (The paper's queries are 32, look six times and learn from 129 million pictures; who stands where is a weak point of such models as well: Yuksekgonul et al. 2023.)
 #
 # ## More · A project
 #
