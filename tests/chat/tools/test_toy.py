@@ -59,7 +59,7 @@ def test_captions_are_of_the_toy_world(seen: Perceived) -> None:
 
 def test_an_empty_picture_has_no_things() -> None:
     ground = torch.full((3, 64, 64), 30, dtype=torch.uint8)
-    assert parts(ground) == []
+    assert parts(ground, 32) == []
     tools = toy_tools()
     seen = perceive(Media("ground", ground[None], (0.0,)), tools)
     assert not seen.of("dense") and not seen.of("change") and not seen.of("action")
@@ -73,3 +73,14 @@ def test_a_thing_is_followed_through_its_change_of_colour(film: Media, timeline:
     assert len(tracks) == len(timeline.script.actors)
     cross = next(track for track in tracks if track.shape == "cross")
     assert cross.called().colour is None and cross.look(0).colour == "pink"
+
+
+def test_a_photo_full_of_spots_has_few_things_and_a_wide_one_all_of_its_width() -> None:
+    torch.manual_seed(0)
+    small = torch.randint(256, (3, 16, 16), dtype=torch.uint8)
+    assert len(parts(small.repeat_interleave(8, 1).repeat_interleave(8, 2), 32)) <= 12
+    wide = torch.full((3, 60, 180), 30, dtype=torch.uint8)
+    wide[:, 20:40, 150:170] = 250
+    ((box, alone),) = parts(wide, 32)
+    assert box == (150, 20, 170, 40) and alone.shape == (3, 32, 32)
+    assert alone[:, 14:18, 27:30].float().mean() > 200  # it is not cut off
