@@ -11,9 +11,12 @@ from dataclasses import dataclass
 
 from vlcourse import zoo
 from vlcourse.chat import ChatError
+from vlcourse.chat.llm import ToyReader
 from vlcourse.chat.protocol import Account as Account
 from vlcourse.chat.protocol import Talker as Talker
 from vlcourse.chat.protocol import Turn as Turn
+from vlcourse.chat.tools.toy import toy_tools
+from vlcourse.chat.videochat_text import VideoChatText
 from vlcourse.chat.vqa import VQATalker
 from vlcourse.names import no_such
 
@@ -47,7 +50,16 @@ def _there(name: str) -> bool:
     return True
 
 
+def toy_llm() -> ToyReader:
+    """The small language model that reads of films; where it is not there, that of pictures."""
+    return ToyReader("llm-time" if _there("llm-time") else "llm-toy")
+
+
 OFFERS: tuple[Offer, ...] = (
+    Offer(
+        "videochat-text", "VideoChat-Text: the video in words, and a language model that answers",
+        lambda: VideoChatText(toy_tools(), toy_llm()), ("blip-toy", "clip-toy", "llm-toy"),
+    ),
     Offer(
         "blip-toy-vqa", "BLIP, asked about the frame in the middle",
         lambda: VQATalker("blip-toy-vqa"), ("blip-toy-vqa",),

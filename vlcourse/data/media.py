@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from vlcourse import VlcourseError
 from vlcourse.data.segments import Segment
+
+CLOSE = 1e-6  # seconds: times are sums of fractions
 
 
 class MediaError(VlcourseError, ValueError):
@@ -68,9 +71,17 @@ class Media:
         middles = [(k + 0.5) / n * max(self.duration, self.times[-1]) for k in range(n)]
         return self.at(middles)
 
+    def at_rate(self, fps: float) -> Media:
+        """Of the frames, those shown at 0, 1/fps, 2/fps, … seconds after the first."""
+        last = self.ends[-1]
+        count = max(ceil((last - self.times[0]) * fps - 1e-6), 1)
+        return self.at([self.times[0] + k / fps for k in range(count)])
+
     def at(self, seconds: list[float]) -> Media:
         """Of the frames, those shown at these times (before the first: the first), each once."""
-        found = {max((i for i, t in enumerate(self.times) if t <= s), default=0) for s in seconds}
+        found = {
+            max((i for i, t in enumerate(self.times) if t <= s + CLOSE), default=0) for s in seconds
+        }
         kept = sorted(found)
         return replace(
             self, frames=self.frames[kept], times=tuple(self.times[i] for i in kept)

@@ -17,6 +17,7 @@ from vlcourse.data.world.video_questions import (
     TEMPORAL,
     VIDEO_KINDS,
     VideoQuestion,
+    in_tags,
     questions,
     seconds_of,
 )
@@ -37,6 +38,7 @@ def film_questions(
     kinds: Sequence[str] = VIDEO_KINDS,
     seconds: tuple[int, int] = (LONG_ENOUGH, LONGEST),
     seed: int = 9,
+    as_tags: bool = False,
 ) -> list[Asked]:
     """As many questions of each kind, each about a film of its own kind of questions.
 
@@ -47,12 +49,18 @@ def film_questions(
         kinds: of `VIDEO_KINDS`.
         seconds: least and greatest duration of the films.
         seed: another seed gives other films.
+        as_tags: only questions that tags at each second answer; kinds of which there are none are
+            left out.
     """
+    if as_tags:
+        kinds = [kind for kind in kinds if kind not in ("direction", "cause")]
     left, found, i = dict.fromkeys(kinds, per_kind), list[Asked](), 0
     while any(left.values()):
         script = Script.sample(hash_int(seed, _SEED, i), split, seconds)
         for kind in kinds:
             asked = questions(script, (kind,)) if left[kind] else []
+            if as_tags:
+                asked = [question for question in asked if in_tags(script, question)]
             if asked:
                 left[kind] -= 1
                 found.append((script, Dice(script.seed, "asked of a film", 2 << 20).pick(asked)))
@@ -105,7 +113,11 @@ def score(asked: Sequence[Asked], answers: Sequence[str]) -> dict[str, float]:
 
 @torch.no_grad()
 def read_answers(
-    model: nn.Module, collate: Any, asked: Sequence[Asked], batch_size: int = 64
+    model: nn.Module,
+    collate: Any,
+    asked: Sequence[Asked],
+    batch_size: int = 64,
+    as_tags: bool = False,
 ) -> list[str]:
     """What a language model answers about films that it reads of, one question a text.
 
@@ -117,13 +129,17 @@ def read_answers(
         collate: a `TextCollate` without an end-of-text token.
         asked: questions about films.
         batch_size: texts at a time.
+        as_tags: the films are told as tags at each second, and not as what happens.
     """
     device = next(model.parameters()).device
     found = []
     with evaluating(model):
         for start in range(0, len(asked), batch_size):
             chunk = asked[start : start + batch_size]
-            texts = [{"id": str(i), "parts": film(s, [q])} for i, (s, q) in enumerate(chunk)]
+            texts = [
+                {"id": str(i), "parts": film(script, [question], as_tags=as_tags)}
+                for i, (script, question) in enumerate(chunk)
+            ]
             batch = collate(texts)
             on_device = {k: v.to(device) for k, v in batch.items() if isinstance(v, Tensor)}
             predicted = logits(model, on_device).argmax(dim=-1).cpu()
@@ -133,8 +149,12 @@ def read_answers(
 
 
 def reading(
-    model: nn.Module, collate: TextBatches, split: str = "heldout", per_kind: int = 100
+    model: nn.Module,
+    collate: TextBatches,
+    split: str = "heldout",
+    per_kind: int = 100,
+    as_tags: bool = False,
 ) -> dict[str, float]:
     """Accuracy of a language model that reads of films instead of seeing them, by kind."""
-    asked = film_questions(split, per_kind)
-    return score(asked, read_answers(model, collate, asked))
+    asked = film_questions(split, per_kind, as_tags=as_tags)
+    return score(asked, read_answers(model, collate, asked, as_tags=as_tags))

@@ -32,6 +32,8 @@ class FilmTexts:
     """A curriculum: how many documents first are lists, then films with brief questions."""
     still: int = 0
     """Of a hundred documents, how many are about pictures, as those that llm-toy reads."""
+    tags: int = 0
+    """Of a hundred films after the lessons, how many are told as tags at each second."""
     tokenizer: str = "toy"
     """toy: the toy corpus's, shipped; else the path of a LLaMA tokenizer.model."""
     context: int = 512
@@ -39,7 +41,7 @@ class FilmTexts:
 
     def __post_init__(self) -> None:
         check(self, n_train=(0, 10**12), context=(2, 10**6))
-        check_films(self.lessons, self.asked, self.brief, self.still)
+        check_films(self.lessons, self.asked, self.brief, self.still, self.tags)
         check_seconds(self.seconds)
 
     def make_tokenizer(self, config: Any) -> TextTokenizer:
@@ -51,7 +53,7 @@ class FilmTexts:
         train = split == "train"
         return Films(
             split, self.n_train or run.steps * run.batch_size, run.seed, self.seconds, self.asked,
-            self.brief, self.lessons if train else NO_FILM_LESSONS, self.still,
+            self.brief, self.lessons if train else NO_FILM_LESSONS, self.still, self.tags,
         )  # fmt: skip
 
     def collate(self, config: Any, train: bool) -> TextCollate:
@@ -65,9 +67,11 @@ class FilmTexts:
 
         def both(model: Any) -> dict[str, float]:
             pictures = reading.comprehension(model, collate)
+            tagged = video.reading(model, collate, as_tags=True) if self.tags else {}
             return {
                 **video.reading(model, collate),
-                **{f"picture {kind}": value for kind, value in pictures.items()},
+                **{f"tags: {kind}": value for kind, value in tagged.items()},
+                **{f"picture: {kind}": value for kind, value in pictures.items()},
             }
 
         return both
@@ -78,11 +82,11 @@ RECIPES: tuple[Recipe, ...] = (
         name="llm-time",
         doc="llm-toy, taught to read what happens in a film: when, in which order, where to, why.",
         model=TOY_LLAMA,
-        data=FilmTexts(lessons=(12_800, 25_600), still=25),
+        data=FilmTexts(lessons=(8000, 8000), still=25, tags=25),
         train=TrainConfig(
-            steps=3000, batch_size=64, lr=1.5e-3, warmup=50, min_lr=0.05, weight_decay=0.3
+            steps=2000, batch_size=32, lr=1.5e-3, warmup=50, min_lr=0.05, weight_decay=0.3
         ),
-        run=RunConfig(eval_every=200),
+        run=RunConfig(eval_every=250, save_every=250),
         parts=(Part("", "llm-toy"),),
     ),
 )

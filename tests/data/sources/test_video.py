@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from video_files import numbers, write_video
@@ -158,3 +160,15 @@ def test_real_videos(shared_data: Path, name: str) -> None:
     assert film.frames.float().std() > 20  # a picture, and not a grey field
     eight = read_video(path, Sampling(frames=8))
     assert len(eight.times) == 8 and eight.times[-1] == pytest.approx(9.4, abs=0.3)
+
+
+def test_decoded_frames_are_let_go_of_at_once(tmp_path: Path) -> None:
+    path, most = write_video(tmp_path / "a.mp4", 60), 0
+    gc.collect()
+    gc.disable()
+    try:
+        assert len(read_video(path, Sampling(fps=10)).times) == 60
+        most = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert most <= 4, most

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from vlcourse.data.world import COLOURS, SHAPES
-from vlcourse.data.world.script import NAMES, Script
+from vlcourse.data.world.script import NAMES, Event, Script
 from vlcourse.data.world.timeline import Timeline
 from vlcourse.data.world.video_questions import (
     VIDEO_KINDS,
@@ -122,6 +122,41 @@ def test_answers_follow_from_what_is_shown() -> None:
                 assert colours == {question.answer}
             elif question.kind == "speech":
                 assert question.answer in film.srt()
+
+
+def test_the_middle_frame_says_little() -> None:
+    """One who sees who is there, who touches whom and where things stand learns to answer."""
+    seen: dict[str, dict[object, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    right: dict[str, list[bool]] = defaultdict(list)
+    for number, script in enumerate(SCRIPTS[:2400]):
+        film = Timeline.of(script)
+        middle = film.duration / 2
+        there = film.present(middle)
+
+        def touches(event: Event, film: Timeline = film, time: float = middle) -> bool:
+            a, b = (film.actor_at(i, time) for i in (event.who, event.whom or 0))
+            return bool(((a.x - b.x) ** 2 + (a.y - b.y) ** 2) ** 0.5 < a.radius + b.radius)
+
+        for question in film.questions(("order", "cause", "direction")):
+            events = [film.events[i] for i in question.events]
+            if question.kind == "cause":
+                events = sorted(script.of_kind("hit"), key=lambda event: event.who)
+            elif question.text.split("first, the ")[-1].startswith(question.answer):
+                events = events[::-1]
+            shown: list[object] = [(e.who in there, e.kind == "hit" and touches(e)) for e in events]
+            names = [script.thing(event.who).noun() for event in events]
+            answer = question.answer
+            if question.kind == "direction":
+                obj = film.actor_at(events[0].who, middle)
+                shown = [int(4 * obj.x), int(4 * obj.y)]
+            else:
+                answer = str([name in answer for name in names])
+            known = seen[question.kind][tuple(shown)]
+            if number >= 1600 and known:
+                right[question.kind].append(known.most_common(1)[0][0] == answer)
+            known[answer] += 1
+    share = {kind: sum(values) / len(values) for kind, values in right.items()}
+    assert share["order"] < 0.62 and share["cause"] < 0.62 and share["direction"] < 0.4, share
 
 
 def test_what_is_said_is_shown_nowhere() -> None:

@@ -1,8 +1,7 @@
 """Films told in words with questions, for language models: time, order, direction and cause, read.
 
-First lists: "at 2 s a red ring, at 5 s a blue star." with a dozen questions of two words each. Then
-films with questions in brief, then in sentences; and texts about pictures among them, so that what
-a model could read before is not forgotten.
+First lists (:mod:`vlcourse.data.corpus.film_lists`). Then films with questions in brief, then in
+sentences; and texts about pictures among them, so that what a model could read is not forgotten.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlcourse.data.corpus.corpus import ANSWER, QUESTION, Corpus
-from vlcourse.data.corpus.lessons import RECALLS, Part
+from vlcourse.data.corpus.film_lists import film_list
+from vlcourse.data.corpus.lessons import Part
 from vlcourse.data.order import Order, Ordered
 from vlcourse.data.world.dice import Dice
-from vlcourse.data.world.facts import Thing
 from vlcourse.data.world.script import LONGEST, Script, check_seconds
-from vlcourse.data.world.video_captions import told
-from vlcourse.data.world.video_questions import VIDEO_KINDS, VideoQuestion, questions
-from vlcourse.data.world.words import allowed_pairs, check_seed, hash_int
+from vlcourse.data.world.video_captions import seen, told
+from vlcourse.data.world.video_questions import VIDEO_KINDS, VideoQuestion, in_tags, questions
+from vlcourse.data.world.words import check_seed, hash_int
 from vlcourse.layers.ranges import RangeError
 
 NO_FILM_LESSONS = (0, 0)
@@ -30,14 +29,14 @@ def ask(question: VideoQuestion, brief: bool = False) -> str:
     return question.brief if brief else f"{QUESTION.format(question.text)} {ANSWER}"
 
 
-def check_films(lessons: Sequence[int], asked: int, brief: int, still: int) -> None:
+def check_films(lessons: Sequence[int], asked: int, brief: int, still: int, tags: int) -> None:
     """RangeError if no texts can have these arguments."""
     if len(lessons) != 2 or min(lessons) < 0:
         raise RangeError(
             "lessons needs a number of documents, 0 or more, for lists and for films asked about "
             f"in brief; got {tuple(lessons)}"
         )
-    for share, value in (("brief", brief), ("still", still)):
+    for share, value in (("brief", brief), ("still", still), ("tags", tags)):
         if not 0 <= value <= 100:
             raise RangeError(f"{share} is a share in a hundred, 0 to 100; got {value}")
     if asked < 1:
@@ -59,6 +58,7 @@ class Films(Ordered):
         brief: of a hundred films, about how many questions are asked in very few words.
         lessons: a curriculum: how many documents first are lists, and then films asked about in
             brief. An eighth of all that follows repeats what came before.
+        tags: of a hundred films after the lessons, how many are told as tags at each second.
         still: of a hundred documents, how many are about pictures: readings, retellings, facts and
             stories, and lists, as in the corpus of `llm-toy`.
 
@@ -78,11 +78,12 @@ class Films(Ordered):
         brief: int = 30,
         lessons: Sequence[int] = NO_FILM_LESSONS,
         still: int = 0,
+        tags: int = 0,
     ) -> None:
-        check_films(lessons, asked, brief, still)
+        check_films(lessons, asked, brief, still, tags)
         self.split, self.n, self.seed = split, n, check_seed(seed)
         self.seconds, self.asked, self.brief = check_seconds(seconds), asked, brief
-        self.lessons, self.still = tuple(lessons), still
+        self.lessons, self.still, self.tags = tuple(lessons), still, tags
         # After its curriculum, lists of things with sizes and of pairs are an eighth of a corpus.
         self.pictures = Corpus(
             split, n, seed, mixture=(80, 10, 4, 6), brief=70, focused=30, recall=(1, 0, 0, 0, 0)
@@ -118,19 +119,22 @@ class Films(Ordered):
         again = sum(self.lessons) and i % 8 == 0
         sample: dict[str, Any] = {"id": f"{self.name}/{i}", "kind": "list"}
         if i < lists or again:
-            sample["parts"] = timed_list(dice.bits, self.split)
+            sample["parts"] = film_list(dice.bits, self.split)
         else:
             script = Script.sample(dice.bits, self.split, self.seconds)
             brief = i < lists + briefly or dice.below(100, at=16) < self.brief
-            asked = self.choose(script)
+            as_tags = i >= lists + briefly and dice.below(100, at=24) < self.tags
+            asked = self.choose(script, as_tags)
             sample |= {"kind": "film", "script": script, "questions": asked}
-            sample["parts"] = film(script, asked, brief)
+            sample["parts"] = film(script, asked, brief, as_tags)
         sample["text"] = " ".join(text for text, _ in sample["parts"])
         return sample
 
-    def choose(self, script: Script, kinds: Sequence[str] = VIDEO_KINDS) -> list[VideoQuestion]:
+    def choose(self, script: Script, as_tags: bool = False) -> list[VideoQuestion]:
         """Questions about a film, in random order; each kind is as likely to be the next."""
-        pools = {kind: questions(script, (kind,), easy=True) for kind in kinds}
+        pools = {kind: questions(script, (kind,), easy=True) for kind in VIDEO_KINDS}
+        if as_tags:
+            pools = {kind: [q for q in pool if in_tags(script, q)] for kind, pool in pools.items()}
         chosen: list[VideoQuestion] = []
         for turn in range(self.asked):
             left = [pool for kind, pool in pools.items() if pool]
@@ -141,41 +145,11 @@ class Films(Ordered):
         return chosen
 
 
-def film(script: Script, asked: Sequence[VideoQuestion], brief: bool = False) -> tuple[Part, ...]:
+def film(
+    script: Script, asked: Sequence[VideoQuestion], brief: bool = False, as_tags: bool = False
+) -> tuple[Part, ...]:
     """A film in words, then questions with their answers, each closed by a full stop."""
-    parts: list[Part] = [(told(script), False)]
+    parts: list[Part] = [((seen if as_tags else told)(script), False)]
     for question in asked:
         parts += [(ask(question, brief), False), (f"{question.answer}.", True)]
     return tuple(parts)
-
-
-def timed_list(key: int, split: str) -> tuple[Part, ...]:
-    """ "at 2 s a red ring, at 5 s a blue star." then "red ring? 2 s. 5 s? blue star. …"."""
-    dice = Dice(key, "timed list")
-    times = sorted(_take(list(range(1, LONGEST)), 2 + dice.below(4), key, 0))
-    pairs = list(allowed_pairs(split))
-    things: list[Thing] = []
-    for turn in range(len(times)):
-        pair = Dice(key, "timed list", 1, turn).take(pairs)
-        pairs = [other for other in pairs if other[0] != pair[0] and other[1] != pair[1]]
-        things.append(Thing(*pair))
-    told = ", ".join(f"at {t} s {thing}" for t, thing in zip(times, things, strict=True))
-    parts: list[Part] = [(f"{told}.", False)]
-    for turn in range(RECALLS):
-        dice = Dice(key, "timed list: asked", turn)
-        i, way = dice.below(len(things), at=8), dice.below(3)
-        j = (i + 1 + dice.below(len(things) - 1, at=16)) % len(things)
-        if way == 0:
-            question, answer = f"when {things[i].noun()}?", f"{times[i]} s."
-        elif way == 1:
-            question, answer = f"at {times[i]} s?", f"{things[i].noun()}."
-        else:
-            question = f"first, {things[i].noun()} or {things[j].noun()}?"
-            answer = f"{things[min(i, j)].noun()}."
-        parts += [(question, False), (answer, True)]
-    return tuple(parts)
-
-
-def _take(pool: list[int], number: int, key: int, turn: int) -> list[int]:
-    dice = Dice(key, "timed list", 0, turn)
-    return [dice.take(pool, at=7 * i) for i in range(number)]

@@ -19,7 +19,7 @@ from vlcourse.data.media import Media
 from vlcourse.data.sources.decode import SourceError
 from vlcourse.data.sources.find import local_path
 from vlcourse.data.sources.video_file import Shown, VideoFile
-from vlcourse.data.sources.video_pixels import pixels_of, scaled
+from vlcourse.data.sources.video_pixels import Pixels, scaled
 from vlcourse.layers.ranges import check
 
 SHORT = 0.5  # seconds: a picture that ends by more than this too early is cut off
@@ -117,8 +117,8 @@ def _read(
     end = None
     for shown in _until(video.on_screen(seconds), sampling.end):
         if held is None:
-            size = scaled(video.shape, sampling.side)
-        pixels = pixels_of(shown.frame, size)  # (H, W, 3), upright
+            pixels_of = Pixels(scaled(video.shape, sampling.side), shown.frame)
+        pixels = pixels_of(shown.frame)  # (H, W, 3)
         if held is None:  # memory is taken page by page, as frames are written to it
             height, width, _ = pixels.shape
             held = torch.empty(len(seconds), 3, height, width, dtype=torch.uint8)

@@ -6,6 +6,29 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
+
+
+class Pixels:
+    """Frames of one video → uint8 pixels.
+
+    Args:
+        shape: height and width to bring them to, before they are turned.
+        first: a frame; how the others are turned is stored beside it, too.
+    """
+
+    def __init__(self, shape: tuple[int, int], first: av.VideoFrame) -> None:
+        self._height, self._width = shape
+        self._scaler = VideoReformatter()  # its tables are made once: they take longer than a frame
+        # A frame and its side data refer to each other, and so stay in memory: asked for once only.
+        self._matrix = display_matrix(first)
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """(H, W, 3), RGB, upright."""
+        small = self._scaler.reformat(
+            frame, self._width, self._height, "rgb24", interpolation="BICUBIC"
+        )
+        return upright(small.to_ndarray(), self._matrix)
 
 
 def scaled(shape: tuple[int, int], side: int) -> tuple[int, int]:
@@ -15,25 +38,24 @@ def scaled(shape: tuple[int, int], side: int) -> tuple[int, int]:
     return height, width
 
 
-def pixels_of(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
-    """A decoded frame → (H, W, 3) uint8 RGB, upright; ``size`` is (H, W) before it is turned."""
-    small = frame.reformat(width=size[1], height=size[0], format="rgb24", interpolation="BICUBIC")
-    return upright(small.to_ndarray(), frame)
+def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """a, b, c, d of the matrix stored beside a frame: (x, y) is shown at (a·x + c·y, b·x + d·y).
 
-
-def upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """(H, W, 3) as a camera stored it → as it is to be shown; phones store a turn beside it.
-
-    The display matrix maps (x, y) to (a·x + c·y, b·x + d·y) (ISO/IEC 14496-12, 8.3.2); quarter
-    turns and mirrors are followed, anything else is left as it is.
+    ISO/IEC 14496-12, 8.3.2. Quarter turns and mirrors only: for anything else it is that of a
+    picture which stays as it is.
     """
     kept: Any = frame.side_data.get("DISPLAYMATRIX")
-    if kept is None:
-        return pixels
-    matrix = np.frombuffer(memoryview(kept), "=i4")  # 16.16 fixed point
-    a, b, _, c, d = (round(int(value) / 65536) for value in matrix[:5])
-    if abs(a * d - b * c) != 1 or 0 not in (a, b):
-        return pixels
+    if kept is not None:
+        matrix = np.frombuffer(memoryview(kept), "=i4")  # 16.16 fixed point
+        a, b, _, c, d = (round(int(value) / 65536) for value in matrix[:5])
+        if abs(a * d - b * c) == 1 and 0 in (a, b):
+            return a, b, c, d
+    return 1, 0, 0, 1
+
+
+def upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """(H, W, 3) as a camera stored it → as it is to be shown; phones store a turn beside it."""
+    a, b, c, d = matrix
     if a == 0:
         pixels = pixels.swapaxes(0, 1)  # (W, H, 3): x and y change places
         a, d = c, b

@@ -102,8 +102,9 @@ PURPOSES: dict[str, int] = {
     "stage: place": 179,
     "asked of a film": 180,
     "told of a film": 181,
-    "timed list": 182,
-    "timed list: asked": 183,
+    "film list": 182,
+    "film list: things": 183,
+    "film list: asked": 184,
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vlcourse.data.world.facts import Thing
 from vlcourse.data.world.script import Event, Line, Script
+from vlcourse.data.world.words import CLASSES, class_index
 
 VERBS: dict[str, str] = {
     "come": "came in",
@@ -76,12 +77,34 @@ def told(script: Script, heard: bool = True) -> str:
 
     Without what is said where it is not ``heard``.
     """
-    spoken = [
-        (line.begin, f"at {line.begin:g} s a voice said: {line.text}") for line in script.lines
-    ]
     happened = [(float(event.time), timed(script, event)) for event in script.events]
-    order = sorted([*(spoken if heard else ()), *happened], key=lambda each: each[0])
-    return " ".join([opening(script), *(text for _, text in order)])
+    return " ".join([opening(script), *_in_order([*(_spoken(script) if heard else ()), *happened])])
+
+
+def seen(script: Script, heard: bool = True) -> str:
+    """A film as tags at each second, which do not say what happens: "at 0 s: red ring, blue star."
+
+    Things stand in the order of the vocabulary, as a tagger names them. What is said stands among
+    them, where it is ``heard``.
+    """
+    shown = []
+    for time in range(script.duration):
+        there = [who for who in range(len(script.actors)) if script.present(who, time)]
+        things = [seen_at(script, who, time) for who in there]
+        pairs = sorted(class_index(t.colour or "", t.shape or "") for t in things)
+        names = ", ".join(" ".join(CLASSES[pair]) for pair in pairs)
+        shown.append((float(time), f"at {time} s: {names}."))
+    return " ".join(_in_order([*shown, *(_spoken(script) if heard else ())]))
+
+
+def _spoken(script: Script) -> list[tuple[float, str]]:
+    """What is said, with its time."""
+    return [(line.begin, f"at {line.begin:g} s a voice said: {line.text}") for line in script.lines]
+
+
+def _in_order(texts: Sequence[tuple[float, str]]) -> list[str]:
+    """Texts by their times; of the same time as they were given."""
+    return [text for _, text in sorted(texts, key=lambda each: each[0])]
 
 
 def dense(script: Script) -> list[Segment]:

@@ -92,6 +92,14 @@ def questions(
     return [question for kind in kinds for question in _ASKED[kind](script, easy)]
 
 
+def in_tags(script: Script, question: VideoQuestion) -> bool:
+    """Whether tags at each second, and what is said, answer a question: they show neither places
+    nor sizes, and so neither moves nor hits nor causes."""
+    return question.kind != "cause" and all(
+        script.events[i].kind in ("come", "leave", "colour") for i in question.events
+    )
+
+
 def same_side(script: Script, a: Event, b: Event) -> bool:
     """Whether two events are both before the middle of the film, or both after it."""
     middle = script.duration / 2
