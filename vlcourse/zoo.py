@@ -28,9 +28,9 @@ from vlcourse.files import write_json
 from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
-from vlcourse.weights.state import to_cpu, trained_of, used_of, write_weights
+from vlcourse.weights.state import Frozen, to_cpu, trained_of, used_of, write_weights
 
-YOURS = {"clip-yours": "01", "blip-yours": "02", "llm-yours": "05"}
+YOURS = {"clip-yours": "01", "blip-yours": "02", "llm-yours": "05", "adapter-yours": "06"}
 """The students' models and the lectures that make them; "clip-yours" is of "clip-capstone"."""
 
 
@@ -128,7 +128,8 @@ def keep_yours(
     own = name.replace("-capstone", "-yours")
     with _replacing(paths.cache_dir() / "zoo" / own) as made:
         file = made / "model.safetensors"
-        write_weights(file, to_cpu(trained_of(model, ())))
+        frozen = parts.frozen(find(name), model)
+        write_weights(file, to_cpu(trained_of(model, frozen)), _said_of(frozen))
         found = {"sha256": sha256(file), "bytes": file.stat().st_size}
         write_json(made / "card.json", {"name": own, **about, **found})
         write_json(made / "log.json", rows)
@@ -170,7 +171,7 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
         file = made / "model.safetensors"
         frozen = parts.frozen(recipe, result.model)
         half = to_cpu(used_of(result.model, trained_of(result.model, frozen)), torch.float16)
-        write_weights(file, half, {"frozen": json.dumps(frozen)} if frozen else None)
+        write_weights(file, half, _said_of(frozen))
         model = parts.trained(recipe, RECIPES, file).eval()
         with torch.no_grad():
             metrics = recipe.evaluator()(model)
@@ -194,6 +195,11 @@ def _make(recipe: Recipe, folder: Path, run: Path | str | None = None) -> None:
         }
         write_json(made / "card.json", about)
         write_json(made / "log.json", history(result))
+
+
+def _said_of(frozen: Frozen) -> dict[str, str] | None:
+    """What a file of weights says of the frozen parts that it lacks."""
+    return {"frozen": json.dumps(frozen)} if frozen else None
 
 
 def history(result: engine.Result) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ import torch
 
 from vlcourse import paths
 from vlcourse.engine import Result, fit
-from vlcourse.recipes import adapter, blip, blip2, clip, llama, parts
+from vlcourse.recipes import adapter, adapter_capstone, blip, blip2, clip, llama, parts
 from vlcourse.recipes.features import with_features
 from vlcourse.recipes.memory import check_memory
 from vlcourse.recipes.recipe import Part as Part
@@ -18,7 +18,12 @@ from vlcourse.recipes.recipe import RecipeError as RecipeError
 from vlcourse.recipes.recipe import merged
 
 RECIPES: dict[str, Recipe] = merged(
-    clip.RECIPES, blip.RECIPES, blip2.RECIPES, llama.RECIPES, adapter.RECIPES
+    clip.RECIPES,
+    blip.RECIPES,
+    blip2.RECIPES,
+    llama.RECIPES,
+    adapter.RECIPES,
+    adapter_capstone.RECIPES,
 )
 
 SHIPPED: tuple[str, ...] = (
