@@ -16,7 +16,7 @@ RECIPES: tuple[Recipe, ...] = (
         model=replace(TOY_V2, prompts=4),
         data=ToldData(objects=(2, 3)),
         train=TrainConfig(
-            steps=120, batch_size=32, lr=2e-2, warmup=20, min_lr=0.05, weight_decay=0.02, beta2=0.95
+            steps=150, batch_size=32, lr=2e-2, warmup=20, min_lr=0.05, weight_decay=0.02, beta2=0.95
         ),
         parts=(FROZEN_LLM, FROZEN_IMAGE),
     ),

@@ -11,7 +11,7 @@ from torch import Tensor
 from vlcourse.evals.metrics import bootstrap_interval
 from vlcourse.teach.adapter.figures import PROMPT, PROMPT_TEXT
 from vlcourse.teach.clip.figures import TEXT
-from vlcourse.teach.drawing import GREY, new_figure
+from vlcourse.teach.drawing import GREY, name_line, new_figure
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
@@ -50,25 +50,31 @@ def softmaxes(words: Mapping[str, float], prompts: Sequence[float], gate: float)
     return figure
 
 
-def starts(deviations: Sequence[float], losses: Sequence[float], before: float) -> Figure:
+def starts(
+    deviations: Sequence[float], losses: Mapping[str, Sequence[float]], before: float
+) -> Figure:
     """The loss before the first step, by how far the gates are open.
 
     Args:
         deviations: of the gates at the start.
-        losses: of the adapted model, in nats a token.
+        losses: of adapted models by name, in nats a token.
         before: of the LLaMA alone.
     """
-    figure, (axis,) = new_figure(8.5, 4.2)
-    axis.plot(range(len(losses)), losses, "o-", color=PROMPT, markersize=9)
+    figure, (axis,) = new_figure(9.5, 4.4)
+    places = range(len(deviations))
+    for number, (name, values) in enumerate(losses.items()):
+        colour = COLOURS[(3, 1, 0)[number % 3]]
+        axis.plot(places, values, f"{_MARKS[number]}-", color=colour, markersize=9)
+        name_line(axis, name, (places[-1], values[-1]), colour)
     axis.axhline(before, color=GREY, linestyle="--", linewidth=1.5)
-    said = f"the LLaMA alone: {before:.2f}"
     axis.annotate(
-        said, (len(losses) - 1, before), (0, 8), textcoords="offset points", ha="right", fontsize=12
-    )
-    axis.set_xticks(range(len(losses)), [f"{value:g}" for value in deviations])
+        f"the LLaMA alone: {before:.2f}", (0, before), (0, -16), textcoords="offset points",
+        fontsize=12,
+    )  # fmt: skip
+    axis.set_xticks(places, [f"{value:g}" for value in deviations])
     axis.set(
-        xlabel="deviation of the gates at the start (0: zero-init)",
-        ylabel="loss (nats a token)", ylim=(0, 1.15 * max(*losses, before)),
+        xlabel="deviation of the gates at the start (0: zero-init)", ylabel="loss (nats a token)",
+        xlim=(-0.2, places[-1] + 0.9), ylim=(0, 1.1 * max(map(max, losses.values()))),
     )  # fmt: skip
     return figure
 

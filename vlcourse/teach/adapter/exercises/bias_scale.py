@@ -110,7 +110,7 @@ EXERCISES: tuple[Exercise, ...] = (
     Exercise(
         id="adapter.bias_scale",
         title="Bias and scale",
-        minutes=4,
+        minutes=5,
         difficulty=1,
         reference=bias_scale,
         check=_check,
