@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vlcourse.teach import blip, capfilt, clip, llama, overview
+from vlcourse.teach import adapter, blip, capfilt, clip, llama, overview
 
-LECTURES = (overview, clip, blip, capfilt, llama)
+LECTURES = (overview, clip, blip, capfilt, llama, adapter)
