@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
+from vlcourse.teach.adapter.claims import CLAIMS as CLAIMS
 from vlcourse.teach.adapter.exercises import EXERCISES as EXERCISES
-from vlcourse.teach.measurement import Claim as Claim
-
-CLAIMS: tuple[Claim, ...] = ()
-PLOTS: dict[str, str] = {}
+from vlcourse.teach.adapter.plots_claims import PLOTS as PLOTS
