@@ -30,7 +30,13 @@ from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, parts, train_recipe
 from vlcourse.weights.state import Frozen, to_cpu, trained_of, used_of, write_weights
 
-YOURS = {"clip-yours": "01", "blip-yours": "02", "blip2-yours": "04", "llm-yours": "05"}
+YOURS = {
+    "clip-yours": "01",
+    "blip-yours": "02",
+    "blip2-yours": "04",
+    "llm-yours": "05",
+    "adapter-yours": "06",
+}
 """The students' models and the lectures that make them; "clip-yours" is of "clip-capstone"."""
 
 

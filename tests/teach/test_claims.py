@@ -142,9 +142,8 @@ def test_the_ledger_is_a_table_in_a_notebook_and_short_lines_elsewhere() -> None
     assert [row.claim.id for row in table] == [entry.id for entry in claims.CLAIMS]
     lines = repr(table).splitlines()
     assert max(map(len, lines)) < 100
-    assert sum(line.startswith(("clip.", "blip.", "blip2.", "llama.")) for line in lines) == len(
-        table
-    )
+    systems = ("clip.", "blip.", "blip2.", "llama.", "adapter.")
+    assert sum(line.startswith(systems) for line in lines) == len(table)
     assert sum("interval over:" in line for line in lines) == len(table)
     shown = table._repr_markdown_()
     assert shown == claims.ledger_markdown() and shown.count("\n") == len(table) + 1

@@ -12,6 +12,7 @@ from vlcourse.layers.block import MLP, Block
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.frozen import freeze
 from vlcourse.models.blip2_image import tower_width
+from vlcourse.models.blip_image import GridTokens
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig
 
@@ -139,14 +140,16 @@ class VisualQueries(nn.Module):
             image's tokens themselves go on.
         queries: how many.
         out: size D of the LLaMA's vectors.
+        grid: cells along an edge of a convolution's grid, which hardly know where they are: they
+            get positions (:class:`GridTokens`). 0: the tokens have some already, as a ViT's do.
     """
 
     def __init__(
-        self, into: int, width: int, layers: int, heads: int, queries: int, out: int
+        self, into: int, width: int, layers: int, heads: int, queries: int, out: int, grid: int = 0
     ) -> None:
         super().__init__()
         self.into = nn.Linear(into, width)
-        self.norm_into = nn.LayerNorm(width)
+        self.norm_into: nn.Module = GridTokens(grid, width) if grid else nn.LayerNorm(width)
         self.queries = nn.Parameter(torch.empty(queries, width)) if layers else None
         self.blocks = nn.ModuleList(
             Block(width, Attention(width, heads), MLP(width, 4 * width)) for _ in range(layers)

@@ -167,6 +167,7 @@ class AdapterV2(AdaptedLLaMA):
         self.visual: Any = VisualQueries(
             token_width(c.image, c.image_embed),
             c.visual_width, c.visual_layers, c.visual_heads, c.queries, c.llm.width,
+            0 if isinstance(c.image, ViTConfig) else c.image.grid,
         )  # fmt: skip
         early = c.early if c.fusion == "early" else 0
         self.early: Any = nn.ModuleList(Gate(c.llm.heads) for _ in range(early))

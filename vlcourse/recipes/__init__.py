@@ -11,6 +11,7 @@ from vlcourse import paths
 from vlcourse.engine import Result, fit
 from vlcourse.recipes import (
     adapter,
+    adapter_capstone,
     blip,
     blip2,
     blip2_capstone,
@@ -34,6 +35,7 @@ RECIPES: dict[str, Recipe] = merged(
     blip2_capstone.RECIPES,
     llama.RECIPES,
     adapter.RECIPES,
+    adapter_capstone.RECIPES,
     films.RECIPES,
     videochat.RECIPES,
 )

@@ -17,12 +17,13 @@ from vlcourse.data.world.arrays import check_objects
 from vlcourse.data.world.words import check_choice
 from vlcourse.engine.config import TrainConfig
 from vlcourse.evals import instructions
-from vlcourse.layers.ranges import check
+from vlcourse.layers.ranges import RangeError, check
 from vlcourse.recipes.blip_data import loss_on
 from vlcourse.recipes.llama import make_tokenizer
 from vlcourse.recipes.recipe import Measure, find_source, fitting
 from vlcourse.tokenizers import TextTokenizer
 
+TASKS = ("captions", "instructions")  # version 2's two kinds of data
 TEST_RECORDS = 64  # of the reader's own data, that the loss is measured on
 
 
@@ -125,15 +126,26 @@ class JointData(ToldData):
 
     captioned: tuple[int, int] = (1, 2)
     """Fewest and most objects in a picture with a caption."""
+    tasks: tuple[str, ...] = TASKS
+    """Kinds of data that are trained on; both are measured."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_objects(self.captioned)
+        for task in self.tasks:
+            check_choice("kind of data", task, TASKS)
+        if not self.tasks:
+            raise RangeError(f"tasks is empty: name some of {', '.join(TASKS)}")
 
     def dataset(self, config: Any, run: TrainConfig, split: str) -> Any:
-        """Captions and instructions in turns."""
-        n = self.n_train or run.steps * run.batch_size // 2
+        """Captions and instructions in turns, or one of the two."""
+        n = self.n_train or -(-run.steps * run.batch_size // len(set(self.tasks)))
         size = config.image.image_size
-        return Joint(
-            Captioned(split, n, run.seed, self.captioned, size),
-            Instructions(split, n, run.seed + 1, self.objects, self.turns, self.kinds),
-        )
+        captions = Captioned(split, n, run.seed, self.captioned, size)
+        told = Instructions(split, n, run.seed + 1, self.objects, self.turns, self.kinds)
+        if len(set(self.tasks)) == 1:
+            return captions if "captions" in self.tasks else told
+        return Joint(captions, told)
 
     def collate(self, config: Any, train: bool) -> Any:
         """Samples → batch, with the pictures of those that have one."""

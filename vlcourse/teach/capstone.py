@@ -24,6 +24,7 @@ from vlcourse.models.base import Trainable
 from vlcourse.names import no_such
 from vlcourse.recipes import RECIPES, Recipe, parts
 from vlcourse.teach import drawing, show
+from vlcourse.teach.adapter.exercises import capstone as adapter
 from vlcourse.teach.blip.exercises import capstone as blip
 from vlcourse.teach.blip2.exercises import capstone as blip2
 from vlcourse.teach.clip.exercises import capstone as clip
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPSTONES: dict[str, Capstone] = {
-    c.recipe: c for c in (clip.CAPSTONE, blip.CAPSTONE, blip2.CAPSTONE, llama.CAPSTONE)
+    c.recipe: c
+    for c in (clip.CAPSTONE, blip.CAPSTONE, blip2.CAPSTONE, llama.CAPSTONE, adapter.CAPSTONE)
 }
 
 FIRST = 1e-5
