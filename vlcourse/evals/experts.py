@@ -1,6 +1,6 @@
 """Experts: whatever tells in words what is in a picture; what it says enters the prompt.
 
-Gao et al. 2023 (LLaMA-Adapter V2), section 3.4: a captioner, a reader of signs (OCR), a search
+Gao et al. 2023 (LLaMA-Adapter V2), section 4.4: a captioner, a reader of signs (OCR), a search
 engine: each is a function from pictures to texts, is exchanged at inference, and trains nothing.
 """
 

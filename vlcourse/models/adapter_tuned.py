@@ -1,6 +1,6 @@
 """What LLaMA-Adapter V2 tunes of a LLaMA's own block: biases, scales and norms.
 
-Gao et al. 2023, section 3.1.
+Gao et al. 2023, section 4.1.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class AdapterV2Config:
         raise ModelError(no_such("published LLaMA-Adapter V2", name, PRESETS))
 
 
-# Gao et al. 2023, section 4.1: 20 prompts in the last 31 layers, 20 visual ones in the first. What
+# Gao et al. 2023, section 5.1: 20 prompts in the last 31 layers, 20 visual ones in the first. What
 # was released has 10 of each, all in the last 31 (llama_adapter.py).
 PRESETS: dict[str, AdapterV2Config] = {
     "7B": AdapterV2Config(LLaMAConfig.preset("7B")),
@@ -248,7 +248,7 @@ class AdapterV2(AdaptedLLaMA):
     # ------------------------------------------------------------------ joint training
 
     def losses(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """``{"caption": …, "instruct": …}``: each kind of data trains its own parameters (3.2).
+        """``{"caption": …, "instruct": …}``: each kind of data trains its own parameters (4.2).
 
         Both kinds go through the model together: what a row does not train is a constant to it.
 

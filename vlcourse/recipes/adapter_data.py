@@ -9,7 +9,7 @@ from typing import Any
 from vlcourse.data.collate.text import TextCollate
 from vlcourse.data.collate.told import ToldCollate
 from vlcourse.data.corpus.instructions import INSTRUCTION_KINDS, Instructions
-from vlcourse.data.corpus.shown import Captioned, Joint, Shown
+from vlcourse.data.corpus.shown import Captioned, Joint, Retold, Shown
 from vlcourse.data.instructed import Instructed
 from vlcourse.data.sources.find import local_path
 from vlcourse.data.sources.instruct import read_instructions
@@ -126,11 +126,14 @@ class JointData(ToldData):
 
     captioned: tuple[int, int] = (1, 2)
     """Fewest and most objects in a picture with a caption."""
+    retold: int = 0
+    """Of a hundred scenes that are told, how many are to be said again as a caption."""
     tasks: tuple[str, ...] = TASKS
     """Kinds of data that are trained on; both are measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check(self, retold=(0, 100))
         check_objects(self.captioned)
         for task in self.tasks:
             check_choice("kind of data", task, TASKS)
@@ -142,7 +145,10 @@ class JointData(ToldData):
         n = self.n_train or -(-run.steps * run.batch_size // len(set(self.tasks)))
         size = config.image.image_size
         captions = Captioned(split, n, run.seed, self.captioned, size)
-        told = Instructions(split, n, run.seed + 1, self.objects, self.turns, self.kinds)
+        told = Retold(
+            split, n, self.retold, seed=run.seed + 1, objects=self.objects, turns=self.turns,
+            kinds=self.kinds,
+        )  # fmt: skip
         if len(set(self.tasks)) == 1:
             return captions if "captions" in self.tasks else told
         return Joint(captions, told)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlcourse.data.collate.text import Parts
+from vlcourse.data.corpus.describe import describe
 from vlcourse.data.corpus.instructions import INSTRUCTION, RESPONSE, Instructions
 from vlcourse.data.corpus.teacher import VISUAL_KINDS, context_of, visual_instruction
+from vlcourse.data.corpus.tellings import implied
 from vlcourse.data.order import Order, Ordered
 from vlcourse.data.world import World
 from vlcourse.data.world.dice import Dice
@@ -88,6 +90,32 @@ class Shown(Instructions):
             kind = dice.pick(VISUAL_KINDS, at=32)
             parts = taught(scene, kind)
             found |= {"kind": kind, "parts": parts, "text": " ".join(text for text, _ in parts)}
+        return found
+
+
+class Retold(Instructions):
+    """Scenes that are told, with instructions, some of them to say what can be seen.
+
+    A language model that is tuned on short responses alone forgets how to say more, and then has no
+    words for a picture.
+
+    Args:
+        retold: of a hundred scenes, how many are to be said again as a caption.
+        others: as of :class:`Instructions`.
+    """
+
+    def __init__(self, split: str = "train", n: int = 10_000, retold: int = 0, **others: Any):
+        super().__init__(split, n, **others)
+        self.retold = retold
+
+    def _sample(self, index: int, scene: Scene) -> dict[str, Any]:
+        found = super()._sample(index, scene)
+        dice = Dice(scene.seed, "retold when told")
+        if dice.below(100, at=8) < self.retold:
+            told = describe(scene.objects, scene.seed)
+            caption = dice.pick(implied(scene, told), at=32)
+            parts = ((told.text, False), *caption_parts(str(caption)))
+            found |= {"kind": "retold", "parts": parts, "text": " ".join(text for text, _ in parts)}
         return found
 
 

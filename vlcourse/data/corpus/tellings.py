@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from vlcourse.data.corpus.describe import describe
+from vlcourse.data.corpus.describe import Description, describe
 from vlcourse.data.corpus.lessons import Part
 from vlcourse.data.corpus.stories import story
+from vlcourse.data.world import Caption
 from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.facts import Comparison, Count, Fact, HasObject, Relation
 from vlcourse.data.world.scene import Scene
@@ -18,13 +19,17 @@ def retelling(scene: Scene) -> tuple[Part, ...]:
     if Dice(scene.seed, "retold as a whole").coin():
         again = describe(scene.objects, Dice(scene.seed, "retelling").bits, relations=0).text
     else:
-        possible = [
-            caption
-            for caption in scene.captions()
-            if all(told.implies(fact, scene.objects) for fact in caption.facts)
-        ]
-        again = f"{Dice(scene.seed, 'retold part').pick(possible)}."
+        again = f"{Dice(scene.seed, 'retold part').pick(implied(scene, told))}."
     return ((told.text, True), (f"{AGAIN} {again}", True))
+
+
+def implied(scene: Scene, told: Description) -> list[Caption]:
+    """The scene's captions that follow from a description of it."""
+    return [
+        caption
+        for caption in scene.captions()
+        if all(told.implies(fact, scene.objects) for fact in caption.facts)
+    ]
 
 
 def facts(scene: Scene) -> tuple[Part, ...]:

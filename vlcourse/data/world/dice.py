@@ -86,6 +86,7 @@ PURPOSES: dict[str, int] = {
     "told to compare": 156,
     "told a form": 157,
     "asked for nothing": 158,
+    "retold when told": 159,
     # what a teacher writes who sees no pictures
     "teacher: captions": 161,
     "teacher: asked": 162,
