@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vlcourse import zoo
 from vlcourse.chat import ChatError
@@ -103,7 +102,7 @@ class VideoChatEmbed:
             return {**sample, "image": media.frames[0]}
         return {**sample, "frames": media.frames, "seconds": media.times}
 
-    def _shown(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def _shown(self, batch: dict[str, Any]) -> dict[str, Any]:
         return {name: batch[name].to(self._device) for name in ("pixels", "seconds")}
 
     @property
