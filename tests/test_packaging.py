@@ -172,11 +172,41 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_used(repo: Path) -
     table = project(repo)
     base = {canonicalize_name(Requirement(line).name) for line in table["dependencies"]}
     dev = set(ranges(repo)) - base
-    assert imported(repo, "vlcourse", "lectures") - base == set(), "imported, not declared"
+    chosen = extras(repo)  # a module that needs one says so; see below
+    assert imported(repo, "vlcourse", "lectures") - base - chosen == set(), "imported, not declared"
     assert imported(repo, "tests", "benchmarks") - base - dev == set(), "imported, not declared"
     unused = base - imported(repo, "vlcourse", "lectures") - PROGRAMS
     assert unused == set(), "declared, but no lecture or module imports it"
-    assert dev - imported(repo, "tests", "benchmarks") - PROGRAMS == set(), "declared, not used"
+    assert dev - chosen - imported(repo, "tests", "benchmarks") - PROGRAMS == set(), "not used"
+
+
+def extras(repo: Path) -> set[str]:
+    """The packages that a user may choose to have."""
+    named = project(repo)["optional-dependencies"]
+    lines = [line for extra, lines in named.items() if extra != "dev" for line in lines]
+    return {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+def test_what_may_be_missing_is_imported_where_that_is_said(repo: Path) -> None:
+    owners, chosen = packages_distributions(), extras(repo)
+    for file in (repo / "vlcourse").rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        guarded = {
+            inner
+            for attempt in ast.walk(tree)
+            if isinstance(attempt, ast.Try)
+            for statement in attempt.body
+            for inner in ast.walk(statement)
+        }
+        for node in set(ast.walk(tree)) - guarded:
+            if isinstance(node, ast.Import):
+                tops = [alias.name.partition(".")[0] for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                tops = [str(node.module).partition(".")[0]]
+            else:
+                continue
+            needed = {canonicalize_name(owners[top][0]) for top in tops if top in owners}
+            assert not needed & chosen, f"{file} imports {needed & chosen} without a way out"
 
 
 def seconds(code: str) -> float:

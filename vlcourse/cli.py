@@ -24,6 +24,16 @@ new data set (data.source=OUT/kept), and OUT/report.html says what was kept."""
 
 MODEL = "a model of the course, a folder with a model, or a hub id"
 MOST = 1000  # characters of a refusal; a word that was pasted by mistake can be a whole file
+ASK = """Looks at a video or a picture and answers one question about it. --show shows what
+videochat-text reads: that is all it knows. Its own tools know the course's toy world only; for your
+videos name models that you have, as folders, or as hub ids, which are downloaded."""
+MODELS_OF_ASK = {
+    "llm": "a chat model of the transformers library, which answers",
+    "captioner": "a BLIP of the transformers library, for each second",
+    "detector": "a model for object-detection, every five seconds",
+    "action": "a model for video-classification",
+    "speech": "a Whisper; or pocketsphinx (pip install 'vlcourse[speech]')",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -143,6 +153,16 @@ def build_parser() -> Parser:
 
     chat.add(commands)
 
+    sub = commands.add_parser("ask", help="ask one question about a video or a picture")
+    sub.usage = 'vlcourse ask FILE "QUESTION" [--model NAME] [--show] [option ...]'
+    sub.description = ASK
+    sub.add_argument("--model", default="videochat-text", help="who (default: videochat-text)")
+    sub.add_argument("--show", action="store_true", help="also what the model sees in the file")
+    sub.add_argument("--subtitles", default="", metavar="FILE", help="(default: FILE.srt)")
+    for name, what in MODELS_OF_ASK.items():
+        sub.add_argument(f"--{name}", default="", metavar="MODEL", help=what)
+    sub.set_defaults(run=ask, takes_words=True)
+
     sub = commands.add_parser("doctor", help="say what is wrong here, and what to do about it")
     sub.set_defaults(run=doctor)
 
@@ -162,6 +182,23 @@ def caption(args: argparse.Namespace) -> None:
     writing = Writing(args.prompt, args.max_tokens, args.beams, top_p, args.seed)
     for path, text in writer.caption(args.words, args.model, writing):
         print(f"{path}: {text}", flush=True)
+
+
+def ask(args: argparse.Namespace) -> None:
+    if len(args.words) != 2:
+        raise UsageError('name a file and a question: vlcourse ask FILE "QUESTION"')
+    from vlcourse.commands import ask as asker
+
+    file, question = args.words
+    own = asker.Weights(**{name: getattr(args, name) for name in MODELS_OF_ASK})
+    said = asker.ask(file, question, args.model, own, args.subtitles)
+    for note in said.notes:
+        print(f"vlcourse: {note}", file=sys.stderr)
+    if args.show:
+        print(f"{said.account}\n")
+    for piece in said.pieces:
+        print(piece, end="", flush=True)
+    print()
 
 
 def retrieve(args: argparse.Namespace) -> None:

@@ -86,10 +86,9 @@ class ToyReader:
         for turn in turns:
             parts += [(_asked(turn.question), False), (f"{turn.answer}.", False)]
         ids, _ = encode_parts(self.tokenizer, [*parts, (ask, False)], 1 << 30, end=False)
-        return stream_text(
-            self.model, torch.tensor([ids]),
-            Options(self.longest, end=self.tokenizer.eos, stop=(".",)), tokenizer=self.tokenizer,
-        )  # fmt: skip
+        options = Options(self.longest, end=self.tokenizer.eos, stop=(".",))
+        tokens = torch.tensor([ids])  # (1, L)
+        return _trimmed(stream_text(self.model, tokens, options, tokenizer=self.tokenizer))
 
 
 def _asked(question: str) -> str:
@@ -116,6 +115,16 @@ Invent nothing.
 
 The video:
 {}"""
+
+
+def _trimmed(pieces: Iterator[str]) -> Iterator[str]:
+    """Without the spaces before the first word."""
+    begun = False
+    for piece in pieces:
+        piece = piece if begun else piece.lstrip()
+        begun = begun or bool(piece)
+        if piece:
+            yield piece
 
 
 class TransformersChat:
@@ -181,10 +190,8 @@ class TransformersChat:
             lambda turn: one + self._count(turn.question) + self._count(turn.answer),
         )  # fmt: skip
         ids = self._ids("\n".join(lines), turns, question)
-        return stream_text(
-            self.model, torch.tensor([ids]), Options(self.longest, end=self._ends()),
-            tokenizer=_Words(self.tokenizer),
-        )  # fmt: skip
+        options, tokens = Options(self.longest, end=self._ends()), torch.tensor([ids])  # (1, L)
+        return _trimmed(stream_text(self.model, tokens, options, tokenizer=_Words(self.tokenizer)))
 
     def _ends(self) -> tuple[int, ...]:
         given = self.model.model.generation_config.eos_token_id

@@ -21,10 +21,15 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 class Tool(Protocol):
     """Something that looks at a video, or listens to it."""
 
-    kind: Kind
-    """What it says: its place in the text of the video."""
-    name: str
-    """What it is, for the reader."""
+    @property
+    def kind(self) -> Kind:
+        """What it says: its place in the text of the video."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What it is, for the reader."""
+        ...
 
     def look(self, media: Media) -> list[Segment]:
         """What it has to say, in the order of time; nothing where there is nothing.

@@ -1,7 +1,7 @@
 """A video as text: what the tools said, in the template of VideoChat-Text, with its times.
 
     Video: moving; …                                    action, and what is seen through all of it
-    00:00-00:02 a caption. tags: …. things: …. subtitle: …
+    00:00-00:02 a caption. tags: …. things: …: [left, top, right, bottom]. change: at 00:01 ….
     00:02-00:03 …
 
 Li et al. 2023, section 3.1 (the lecture's template: video class and caption, then for each clip its
@@ -36,10 +36,8 @@ def textualised(seen: Perceived) -> list[str]:
         until = spans[number + 1][0] if number + 1 < len(spans) else float("inf")
         inside = [part for kind in ("caption", "tags") for part in _at(seen, kind, start)]
         for kind in ("dense", "change", "subtitle", "speech"):
-            within = [s for s in seen.of(kind) if start <= s.start < until]
-            if number == 0:
-                within = [s for s in seen.of(kind) if s.start < until]
-            inside += _told(kind, within)
+            since = start if number else float("-inf")  # what came before the first frame, too
+            inside += _told(kind, [s for s in seen.of(kind) if since <= s.start < until])
         when = f"{clock(start)}-{clock(end)} " if seen.duration else ""
         lines.append(f"{when}{' '.join(inside)}".rstrip())
     return lines
@@ -48,13 +46,13 @@ def textualised(seen: Perceived) -> list[str]:
 def clips(seen: Perceived) -> list[tuple[float, float]]:
     """(start, end) of the spans through which captions and tags stay the same; else all of it."""
     starts = sorted({s.start for kind in ("caption", "tags") for s in seen.of(kind)})
-    found: list[tuple[float, float, tuple[str, ...]]] = []
+    found: list[tuple[float, list[str]]] = []
     for start in starts:
         parts = [part for kind in ("caption", "tags") for part in _at(seen, kind, start)]
-        if not found or found[-1][2] != tuple(parts):
-            found.append((start, 0.0, tuple(parts)))
-    ends = [*(start for start, _, _ in found[1:]), seen.duration]
-    return [(f[0], end) for f, end in zip(found, ends, strict=True)] or [(0.0, seen.duration)]
+        if not found or found[-1][1] != parts:
+            found.append((start, parts))
+    begun = [start for start, _ in found] or [0.0]
+    return list(zip(begun, [*begun[1:], seen.duration], strict=True))
 
 
 def _at(seen: Perceived, kind: Kind, time: float) -> list[str]:
@@ -65,10 +63,17 @@ def _at(seen: Perceived, kind: Kind, time: float) -> list[str]:
 def _told(kind: Kind, segments: Sequence[Segment]) -> list[str]:
     if not segments:
         return []
-    said = "; ".join(
-        f"{s.text}: [{', '.join(map(str, s.box))}]" if s.box else s.text for s in segments
-    ).rstrip(".")
+    said = "; ".join(f"{_moment(kind, s)}{s.text.rstrip('.')}{_where(s)}" for s in segments)
     return [f"{LABELS[kind]}: {said}." if kind in LABELS else f"{said}."]
+
+
+def _moment(kind: Kind, segment: Segment) -> str:
+    """When something short happens, within its clip."""
+    return f"at {clock(segment.start)} " if kind in ("change", "subtitle", "speech") else ""
+
+
+def _where(segment: Segment) -> str:
+    return f": [{', '.join(map(str, segment.box))}]" if segment.box else ""
 
 
 def in_toy_words(seen: Perceived) -> list[str]:

@@ -75,7 +75,8 @@ def followed(frames: Sequence[Sequence[Seen]]) -> list[Track]:
     open_: list[Track] = []
     for number, seen in enumerate(frames):
         before = [track.at[number - 1] for track in open_]
-        cost = np.array([[_cost(a, b) for b in seen] for a in before]).reshape(-1, len(seen))
+        cost = np.array([_cost(a, b) for a in before for b in seen])
+        cost = cost.reshape(len(before), len(seen))
         goes_on: dict[int, Track] = {}
         for i, j in zip(*linear_sum_assignment(cost), strict=True):
             if cost[i, j] < SAME:

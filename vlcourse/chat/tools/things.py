@@ -15,6 +15,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from vlcourse.data.collate.pictures import resize
 from vlcourse.data.world.facts import Thing
 from vlcourse.data.world.render import RGB
 from vlcourse.data.world.words import CLASSES, COLOURS, SIZES
@@ -22,6 +23,7 @@ from vlcourse.evals.clip import embed_images, embed_texts
 from vlcourse.models.clip import CLIP
 
 FAR = 60  # of 255: what differs so much from the ground in some channel is no ground
+MOST = 12  # things in a frame; photos have hundreds of spots
 SMALLEST = 1 / 600  # of the picture: smaller spots are noise
 PALETTE = np.array([RGB[colour] for colour in COLOURS])
 NAMES = tuple(Thing(colour, shape, size) for size in SIZES for colour, shape in CLASSES)
@@ -45,9 +47,17 @@ class Seen:
         return NAMES[int(self.scores.argmax())]
 
 
-def parts(frame: Tensor) -> list[tuple[Box, Tensor]]:
-    """uint8 (3, H, W) → the box of each thing, and the frame without all others; as they stand from
-    left to right."""
+def parts(frame: Tensor, size: int) -> list[tuple[Box, Tensor]]:
+    """The things of a frame, and a picture of each alone.
+
+    Args:
+        frame: uint8 (3, H, W).
+        size: side of the pictures, in pixels.
+
+    Returns:
+        Boxes, and uint8 (3, size, size) pictures: all of the frame in a square, with nothing but
+        the ground beside that thing. At most the :data:`MOST` largest, from left to right.
+    """
     pixels = frame.permute(1, 2, 0).numpy().astype(np.int16)  # (H, W, 3)
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     ground = np.median(edge, axis=0).astype(np.int16)
@@ -55,21 +65,28 @@ def parts(frame: Tensor) -> list[tuple[Box, Tensor]]:
     nearest = np.full(there.shape, -1)
     distance = ((pixels[there][:, None] - PALETTE[None]) ** 2).sum(axis=2)  # (N, 8)
     nearest[there] = distance.argmin(axis=1)
-    found: list[tuple[Box, Tensor]] = []
-    least = max(there.size * SMALLEST, 4)
+    found: list[tuple[int, Box, np.ndarray]] = []
     for colour in np.unique(nearest[there]):
         inside = ndimage.binary_opening(nearest == colour)  # without the blurred edges of others
         marked, number = ndimage.label(inside)
         sizes = np.bincount(marked.ravel(), minlength=number + 1)
-        for which, place in enumerate(ndimage.find_objects(marked), 1):
-            if sizes[which] < least:
-                continue
-            rows, columns = place
-            box = (columns.start, rows.start, columns.stop, rows.stop)
-            own = ndimage.binary_dilation(marked == which, iterations=max(len(frame[0]) // 64, 1))
-            alone = np.where(own[:, :, None], pixels, ground).astype(np.uint8)
-            found.append((box, torch.from_numpy(alone).permute(2, 0, 1)))
-    return sorted(found, key=lambda part: part[0])
+        for which, (rows, columns) in enumerate(ndimage.find_objects(marked), 1):
+            if sizes[which] >= max(there.size * SMALLEST, 4):
+                box = (columns.start, rows.start, columns.stop, rows.stop)
+                found.append((int(sizes[which]), box, marked == which))
+    largest = sorted(found, key=lambda part: -part[0])[:MOST]
+    kept = sorted(largest, key=lambda part: part[1])
+    return [(box, _alone(pixels, own, ground, size)) for _, box, own in kept]
+
+
+def _alone(pixels: np.ndarray, own: np.ndarray, ground: np.ndarray, size: int) -> Tensor:
+    """(H, W, 3) pixels, (H, W) which of them are the thing's → (3, size, size) without others."""
+    height, width = own.shape
+    around = ndimage.binary_dilation(own, iterations=max(height // 64, 1))
+    square = np.broadcast_to(ground, (max(height, width),) * 2 + (3,)).astype(np.uint8)
+    top, left = (len(square) - height) // 2, (len(square) - width) // 2
+    square[top : top + height, left : left + width][around] = pixels[around]
+    return resize(torch.from_numpy(square).permute(2, 0, 1), size)
 
 
 class Namer:
@@ -88,16 +105,17 @@ class Namer:
     def seen(self, frames: Tensor) -> list[list[Seen]]:
         """(T, 3, H, W) uint8 → the things of each frame."""
         height, width = frames.shape[-2:]
-        boxes = [parts(frame) for frame in frames]
-        alone = [picture for found in boxes for _, picture in found]
+        side = self.model.config.image.image_size
+        found = [parts(frame, side) for frame in frames]
+        alone = [picture for of_frame in found for _, picture in of_frame]
         if not alone:
-            return [[] for _ in boxes]
+            return [[] for _ in found]
         scale = float(self.model.scale())
         scores = iter(scale * embed_images(self.model, torch.stack(alone)) @ self.texts.T)
         return [
             [
                 Seen(box, ((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height), score)
-                for (box, _), score in zip(found, scores, strict=False)
+                for (box, _), score in zip(of_frame, scores, strict=False)
             ]
-            for found in boxes
+            for of_frame in found
         ]

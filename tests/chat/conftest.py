@@ -1,0 +1,25 @@
+"""A film to talk about, and its truth."""
+
+from __future__ import annotations
+
+import pytest
+
+from vlcourse.data.media import Media
+from vlcourse.data.segments import Segment
+from vlcourse.data.world import film as drawn
+from vlcourse.data.world.timeline import Timeline
+
+FILM = 7  # the seed of one in which things move, hit, and change size and colour
+
+
+@pytest.fixture(scope="session")
+def timeline() -> Timeline:
+    return Timeline.sample(FILM, "test")
+
+
+@pytest.fixture(scope="session")
+def film(timeline: Timeline) -> Media:
+    times = drawn.frame_times(timeline.duration, 1.0)
+    said = tuple(Segment(line.begin, line.end, line.text) for line in timeline.lines)
+    frames = drawn.frames(timeline, times, 96)
+    return Media("film", frames, tuple(times), float(timeline.duration), subtitles=said)
