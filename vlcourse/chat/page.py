@@ -136,8 +136,8 @@ def only_files(button: gr.UploadButton) -> None:
     def where(payload: Any) -> str | None:
         return None if payload is None else payload.path
 
-    button.async_move_resource_to_block_cache = in_place  # type: ignore[method-assign]
-    button.preprocess = where  # type: ignore[method-assign, assignment]
+    button.async_move_resource_to_block_cache = in_place  # type: ignore[method-assign, assignment]
+    button.preprocess = where  # type: ignore[method-assign]
 
 
 def messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
