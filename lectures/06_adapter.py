@@ -156,7 +156,7 @@ for name, (count, size) in costs.items():
 plots.costs(costs)
 
 # %% [markdown]
-# That is the paper's 1.2 M. It measured one hour of training for V1, one and a half for LoRA (Hu et al. 2022: a small map of low rank beside some of the frozen ones) and three for all parameters, on eight A100 each. Less time, because most gradients are not needed; less memory, because Adam's averages exist for 1.2 M numbers only.
+# That is the paper's 1.2 M. It measured one hour of training for V1, one and a half for LoRA (Hu et al. 2022: beside a frozen W stands a map of low rank, $y = Wx + \frac{\alpha}{r}BAx$, and B begins at 0) and three for all parameters, on eight A100 each. Less time, because most gradients are not needed; less memory, because Adam's averages exist for 1.2 M numbers only.
 #
 # And at our size, where everything can be trained in minutes?
 
@@ -285,7 +285,7 @@ with torch.no_grad():
 plots.starts(deviations, opened, before_it)
 
 # %% [markdown]
-# A single random prompt, with open gates, ruins a model before the first step. Twenty nearly cancel: a softmax takes a mean over them, and the mean of twenty random vectors is short. So the damage depends on the sizes, and zero-init makes it 0 for all of them. The paper's ablation on ScienceQA: 83.85 with zero-init, 40.77 with random init. That is a large claim.
+# A single random prompt, with open gates, ruins a model before the first step. Twenty nearly cancel: a softmax takes a mean over them, and the mean of twenty random vectors is short. So the damage depends on the sizes, and zero-init makes it 0 for all of them. The paper's ablation on ScienceQA (school questions, some with a picture): 83.85 with zero-init, 40.77 with random init. That is a large claim.
 #
 # > **Predict first.** Our toy has 20 prompts, and can learn its way out of the damage. Will random gates cost it much at the end of training, or only at the start?
 
@@ -610,7 +610,7 @@ plots.followed(followed)
 # %% [markdown]
 # Which kind is learned last, and why? `list` is the longest answer, it was never asked for before, and one wrong word spoils it.
 #
-# How large is what you trained? The file holds the adapter only, and the LLaMA by its hash:
+# How large is what you trained? Count what instructions have trained. (The file has the visual side besides, which has not learned anything yet. Of the LLaMA it has a hash only.)
 
 # %%
 own_parameters = sum(

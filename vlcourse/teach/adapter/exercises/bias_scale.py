@@ -83,10 +83,12 @@ def _check(candidate: Callable[..., Any]) -> None:
         arguments = (
             torch.randn(*shape, into), torch.randn(out, into), torch.randn(out), torch.randn(out)
         )  # fmt: skip
-        expect_right(
-            lambda f, a=arguments: call(f, *a), candidate, bias_scale, _MISTAKES,
-            f"the result for x of {(*shape, into)}", _ORDER,
-        )  # fmt: skip
+
+        def run(function: Callable[..., Any], given: Any = arguments) -> Tensor:
+            return call(function, *given)
+
+        said = f"the result for x of {(*shape, into)}"
+        expect_right(run, candidate, bias_scale, _MISTAKES, said, _ORDER)
     x, weight, bias, scale = arguments
     start = candidate(x, weight, torch.zeros(3), torch.ones(3))
     expect_close(start, F.linear(x, weight), "with b = 0 and s = 1 the result", _ORDER)

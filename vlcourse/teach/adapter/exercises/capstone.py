@@ -92,11 +92,13 @@ def _check(candidate: Callable[..., Any]) -> None:
     for layers, prompted in ((3, 2), (2, 1)):
         model = _random_model(_shape(layers, prompted))
         tokens = torch.randint(11, (2, 6))
-        expect_right(
-            lambda f, m=model, t=tokens: call(f, m, t), candidate, _library, answers.MISTAKES,
-            f"the logits ({layers} blocks, prompts in the last {prompted})",
-            "Compare each line with the table of names above.",
-        )  # fmt: skip
+
+        def run(function: Callable[..., Any], given: Any = (model, tokens)) -> Tensor:
+            return call(function, *given)
+
+        said = f"the logits ({layers} blocks, prompts in the last {prompted})"
+        hint = "Compare each line with the table of names above."
+        expect_right(run, candidate, _library, answers.MISTAKES, said, hint)
     _check_gradients(candidate, model, tokens)
 
 

@@ -38,8 +38,10 @@ def gated_attention(
     Returns:
         (B, H, L, d).
     """
-    told = [each.expand(len(q), -1, -1, -1) for each in (prompt_k, prompt_v)]
-    prompts = F.scaled_dot_product_attention(q, *told)
+    rows = len(q)
+    prompts = F.scaled_dot_product_attention(
+        q, prompt_k.expand(rows, -1, -1, -1), prompt_v.expand(rows, -1, -1, -1)
+    )
     text = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     return text + gate.tanh()[:, None, None] * prompts
 
@@ -140,8 +142,10 @@ def _head_by_head(
     return torch.stack(found, dim=1)
 
 
-def _cut(*given: Tensor) -> Tensor:
-    return gated_attention(*given[:5], given[5].detach())
+def _cut(
+    q: Tensor, k: Tensor, v: Tensor, prompt_k: Tensor, prompt_v: Tensor, gate: Tensor
+) -> Tensor:
+    return gated_attention(q, k, v, prompt_k, prompt_v, gate.detach())
 
 
 EXERCISES: tuple[Exercise, ...] = (

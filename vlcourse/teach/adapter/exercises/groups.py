@@ -97,7 +97,8 @@ def _check(candidate: Callable[..., Any]) -> None:
 
 
 def _in_a_loop(model: Any) -> Two:
-    captions, instructions = set(), set()
+    captions: set[str] = set()
+    instructions: set[str] = set()
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
