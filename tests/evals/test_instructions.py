@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from vlcourse import tokenizers, zoo
 from vlcourse.data.collate.text import IGNORED, TextCollate
 from vlcourse.data.collate.told import ToldCollate
-from vlcourse.data.corpus.instructions import INSTRUCTION_KINDS, NEW_KINDS
-from vlcourse.data.corpus.shown import CAPTION, Captioned, Joint, Shown, asked, taught
+from vlcourse.data.corpus.describe import describe
+from vlcourse.data.corpus.instructions import INSTRUCTION_KINDS, NEW_KINDS, Instructions
+from vlcourse.data.corpus.shown import CAPTION, Captioned, Joint, Retold, Shown, asked, taught
 from vlcourse.data.corpus.teacher import VISUAL_KINDS
 from vlcourse.data.instructed import alpaca_prompt
+from vlcourse.data.world.read import read
 from vlcourse.evals import instructions
 from vlcourse.evals.experts import captioner, told_by
 from vlcourse.layers.errors import ModelError
@@ -69,6 +71,23 @@ def test_the_set_is_the_same_each_time_and_even() -> None:
 def test_the_shipped_language_model_cannot_follow() -> None:
     found = instructions.following(zoo.load("llm-toy"), COLLATE, scenes=120)
     assert found["score"] < 0.2 and max(found[kind] for kind in NEW_KINDS) == 0
+
+
+def test_some_scenes_are_to_be_said_again_truly_and_from_what_was_told() -> None:
+    samples = Retold("train", 200, 30, turns=2).__getitems__(range(200))
+    again = [sample for sample in samples if sample["kind"] == "retold"]
+    assert 30 < len(again) < 90
+    for sample in again:
+        (told, _), (question, _), (caption, learned) = sample["parts"]
+        assert learned and question == asked(CAPTION)
+        scene = sample["scene"]
+        said, description = read(caption.rstrip(".")), describe(scene.objects, scene.seed)
+        assert said is not None and description.text == told
+        assert all(description.implies(fact, scene.objects) for fact in said.facts)
+    plain = Retold("train", 200, 0, turns=2).__getitems__(range(200))
+    assert [s["text"] for s in plain] == [
+        s["text"] for s in Instructions("train", 200, turns=2).__getitems__(range(200))
+    ]
 
 
 class Captions(nn.Module):

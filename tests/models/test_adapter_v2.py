@@ -10,6 +10,8 @@ import torch
 from tiny_adapters import LLAMA, batch, image_adapter, lora, loud, pictures, text, v2
 from torch import Tensor, nn
 
+from vlcourse.engine.config import TrainConfig
+from vlcourse.engine.optimizer import adamw
 from vlcourse.generate import Options, generate, search
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.states import block_states
@@ -249,6 +251,22 @@ def test_a_trained_one_is_adopted_by_its_shape() -> None:
 
 
 @torch.no_grad()
+def test_cells_of_a_grid_know_where_they_are_and_a_vits_tokens_do_already() -> None:
+    for tower, tells in (("grid", True), ("vit", False)):
+        model = v2(tower, visual_layers=0)
+        features = torch.ones(1, 4, model.visual.into.in_features)  # alike in each cell
+        seen = model.look(features=features)
+        assert seen is not None
+        assert bool((seen[0, 0] - seen[0, 1]).abs().max() > 1e-3) is tells
+
+
+def test_the_visual_side_learns_at_its_own_rate() -> None:
+    model = v2("grid", visual_lr=0.1)
+    factors = {group["factor"] for group in adamw(model, TrainConfig()).param_groups}
+    assert factors == {0.1, 1.0}
+    assert replace(model.config, visual_lr=1.0).adopt(model) is model  # no part of its shape
+
+
 def test_lora_begins_as_the_base_model_and_is_a_low_rank_map() -> None:
     model, tokens = lora(targets=("q", "k", "v", "out", "gate", "up", "down")), text()
     assert torch.equal(model(tokens), model.llm(tokens))

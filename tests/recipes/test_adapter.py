@@ -108,6 +108,22 @@ def test_an_adapter_is_refused_beside_another_llama(
         parts.trained(elsewhere, RECIPES, quick / "run")
 
 
+def test_a_joint_run_may_have_one_of_its_two_kinds_of_data() -> None:
+    recipe = RECIPES["adapter-v2-toy"]
+    data: Any = recipe.data
+    kinds = {}
+    for tasks in (("captions", "instructions"), ("captions",), ("instructions",)):
+        own = replace(recipe, data=replace(data, tasks=tasks, retold=0), train=SHORT)
+        kinds[tasks] = [
+            s["kind"] == "caption" for s in map(own.build_data("train").__getitem__, range(8))
+        ]
+    assert list(map(sum, kinds.values())) == [4, 8, 0]
+    with pytest.raises(ValueError, match="'caption'.* Did you mean 'captions'"):
+        replace(data, tasks=("caption",))
+    with pytest.raises(ValueError, match="tasks is empty"):
+        replace(data, tasks=())
+
+
 # ------------------------------------------------------------------------- a user's command
 
 TINY = LLaMAConfig(622, 24, 4, 2, hidden=20, context=2048)

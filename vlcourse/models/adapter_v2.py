@@ -84,11 +84,14 @@ class AdapterV2Config:
     groups: Literal["disjoint", "shared"] = "disjoint"
     """disjoint: captions train what sees and instructions train the rest, as in the paper; shared:
     both train everything."""
+    visual_lr: float = 1.0
+    """By what the learning rate of the visual side is multiplied: a rate that suits prompts, whose
+    numbers are about 1, is large for its matrices."""
 
     def __post_init__(self) -> None:
         check(self, image_embed=WIDTH, prompts=(1, MOST_PROMPTS), queries=(1, MOST_PROMPTS))
         check(self, visual_width=WIDTH, visual_layers=(0, LAYERS[1]), visual_heads=HEADS)
-        check(self, layers=LAYERS, early=LAYERS)
+        check(self, layers=LAYERS, early=LAYERS, visual_lr=(0, 100))
         head_channels(self.visual_width, self.visual_heads)
         check_layers(self.layers, self.llm)
         if self.fusion == "early" and not 1 <= self.early <= self.llm.layers - self.layers:
@@ -108,7 +111,9 @@ class AdapterV2Config:
 
     def adopt(self, model: AdapterV2) -> AdapterV2:
         """A trained one of this very shape; ModelError if it has another."""
-        return same_shape(replace(self, groups=model.config.groups), model)
+        theirs = model.config  # how it is trained is no part of its shape
+        own = replace(self, groups=theirs.groups, visual_lr=theirs.visual_lr)
+        return same_shape(own, model)
 
     @staticmethod
     def preset(name: str) -> AdapterV2Config:
@@ -276,6 +281,10 @@ class AdapterV2(AdaptedLLaMA):
         captions = flags(batch, "captions")
         learned = (batch["targets"] != -100).sum(dim=1)
         return {"caption": learned[captions].sum(), "instruct": learned[~captions].sum()}
+
+    def lr_factors(self) -> dict[str, float]:
+        """The visual side's own rate."""
+        return {"visual": self.config.visual_lr}
 
     # ------------------------------------------------------------------ merging
 

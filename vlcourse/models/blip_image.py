@@ -37,7 +37,7 @@ class GridTokens(nn.Module):
     def __init__(self, side: int, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.positions = nn.Parameter(sine_grid(side, width))
+        self.positions = nn.Parameter(sine_grid(side, width + -width % 4)[:, :width].clone())
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, C) → (B, N, C)."""
