@@ -22,7 +22,8 @@ RECIPES: dict[str, Recipe] = merged(
 )
 
 SHIPPED: tuple[str, ...] = (
-    "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "seq2seq-toy", "blip-toy", "blip-toy-vqa"
+    "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "llm-time", "seq2seq-toy", "blip-toy",
+    "blip-toy-vqa",
 )  # fmt: skip
 
 
