@@ -41,8 +41,8 @@ RECIPES: dict[str, Recipe] = merged(
 )
 
 SHIPPED: tuple[str, ...] = (
-    "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "seq2seq-toy", "blip-toy", "blip-toy-vqa",
-    "blip2-toy", "blip2-toy-llm", "blip2-toy-seq2seq",
+    "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "llm-time", "seq2seq-toy", "blip-toy",
+    "blip-toy-vqa", "blip2-toy", "blip2-toy-llm", "blip2-toy-seq2seq",
 )  # fmt: skip
 
 
