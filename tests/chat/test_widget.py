@@ -43,7 +43,7 @@ def ask(made: Chat, question: str) -> str:
 
 
 def test_two_questions_about_a_picture(made: Chat) -> None:
-    assert "<img" in made.shown.value and "attention of 3 tokens" in made.halves[0].seen.value
+    assert "<img" in made.shown.value and "${7 * 7}" in made.halves[0].seen.value
     steps: list[str] = []
     made.halves[0].turns.observe(lambda change: steps.append(change["new"]), "value")
     assert "<p class='said'>what? &lt;b&gt;: #" in ask(made, "what? <b>")
@@ -51,6 +51,7 @@ def test_two_questions_about_a_picture(made: Chat) -> None:
     assert ask(made, "again").endswith("after 1 turns</p></div>")
     assert not made.halves[1].turns.value
     made.example.value = next(iter(EXAMPLES))
+    assert "attention of 3 tokens" in made.halves[0].seen.value
     assert "<video" in made.shown.value and "after 1" not in made.halves[0].turns.value
 
 

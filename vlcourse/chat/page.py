@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -135,14 +136,14 @@ def only_files(button: gr.UploadButton) -> None:
     def where(payload: Any) -> str | None:
         return None if payload is None else payload.path
 
-    button.async_move_resource_to_block_cache = in_place  # type: ignore[method-assign]
-    button.preprocess = where  # type: ignore[method-assign, assignment]
+    button.async_move_resource_to_block_cache = in_place  # type: ignore[method-assign, assignment]
+    button.preprocess = where  # type: ignore[method-assign]
 
 
 def messages(turns: Sequence[Turn]) -> list[dict[str, str]]:
-    """Turns as Gradio's chat shows them."""
+    """Turns as Gradio's chat shows them, which takes every text for HTML."""
     return [
-        {"role": role, "content": text}
+        {"role": role, "content": escape(text, quote=False)}
         for turn in turns
         for role, text in (("user", turn.question), ("assistant", turn.answer))
     ]
@@ -180,7 +181,7 @@ def build(visits: Visits, cast: Cast) -> gr.Blocks:
             button = gr.Button("Ask", variant="primary", scale=1, elem_id="send")
         words = gr.Textbox(visible="hidden", elem_id="words")
         chips = gr.Dataset(
-            components=[gr.Textbox(visible=False)], samples=[[""]], type="tuple", visible=False,
+            components=[gr.Textbox(visible=False)], samples=[[""]], type="values", visible=False,
             show_label=False, elem_id="chips",
         )  # fmt: skip
         _wire(page, desk, example, file, question, button, words, chips, shown, said, sides)

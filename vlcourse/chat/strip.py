@@ -19,7 +19,9 @@ from vlcourse.chat.protocol import Account
 from vlcourse.data.media import Media
 from vlcourse.data.segments import clock
 
-HEIGHT, WIDTH = 64, 980  # pixels of the row of frames
+HEIGHT, GAP = 64, 4  # pixels of a frame in the row
+WIDTH = 1150  # of the row and the film beside it
+FILM = (168, 300)  # at most: its height and its width
 SEEN = 24  # frames of what a model saw; more cannot be told apart
 PLAYED = 6_000_000  # bytes of a film that is sent along to be played
 LOW, HIGH = (238, 243, 248), (0, 72, 136)  # the colours of no attention and of the most
@@ -32,7 +34,8 @@ def timeline(media: Media, film: bytes = b"") -> str:
         facts = f"<figure class='preview'>{picture(media.frames[0], 200)}</figure>"
         return f"<div class='media still'>{facts}<div>{_heading(media.name, size)}</div></div>"
     ratio = media.frames.shape[3] / media.frames.shape[2]
-    kept = _spread(len(media.times), max(int(WIDTH / (HEIGHT * ratio + 4)), 4))
+    room = WIDTH - min(FILM[0] * ratio, FILM[1])
+    kept = _spread(len(media.times), max(int(room / (HEIGHT * ratio + GAP)), 4))
     frames = "".join(
         f"<figure>{picture(media.frames[i], HEIGHT)}<figcaption>{media.times[i]:.1f} s</figcaption>"
         "</figure>"
@@ -103,7 +106,7 @@ def _player(film: bytes) -> str:
         return ""
     data = base64.b64encode(film).decode()
     return (
-        "<video class='preview' controls muted loop playsinline height='150' "
+        f"<video class='preview' controls muted loop playsinline height='{FILM[0]}' "
         f"src='data:video/{kind};base64,{data}'></video>"
     )
 
@@ -136,8 +139,8 @@ def _seen(seen: Media, attention: Tensor | None, i: int) -> str:
 
 
 def _tokens(attention: Tensor | None) -> str:
-    """(Q, T) → a folded picture: a line for each token, a column for each frame."""
-    if attention is None:
+    """(Q, T) → a folded picture: a line for each token, a column for each of several frames."""
+    if attention is None or attention.shape[-1] < 2:
         return ""
     shares = attention.float().cpu()
     shares = (shares / shares.amax(dim=-1, keepdim=True).clamp(min=1e-9))[..., None]  # (Q, T, 1)

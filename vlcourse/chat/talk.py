@@ -107,7 +107,7 @@ def choices() -> list[tuple[str, str]]:
 
 
 def first_two() -> tuple[str, str]:
-    """Whom a page begins with: the last two that are ready, since the table goes upwards.
+    """Whom a page begins with: the first two of the table that are ready.
 
     The second is "" where only one is ready.
 
@@ -120,4 +120,4 @@ def first_two() -> tuple[str, str]:
             "no model that talks is here: get the shipped weights with a complete checkout, or "
             f"train one: vlcourse checkpoints {OFFERS[0].needs[0]}"
         )
-    return (ready[-1], "") if len(ready) == 1 else (ready[-2], ready[-1])
+    return (ready[0], "") if len(ready) == 1 else (ready[0], ready[1])
