@@ -59,16 +59,18 @@ def main() -> None:
             print(subprocess.run(child, check=True, capture_output=True, text=True).stdout, end="")
     tools = toy_tools() if args.videos else []
     for path in args.videos:
-        seconds, words = [], []
+        seconds, words, busy = [], [], []
         for _ in range(3):
-            start = time.perf_counter()
+            start, before = time.perf_counter(), time.process_time()
             film = read_video(path)
             seconds.append(time.perf_counter() - start)
             lines = textualised(perceive(film, tools))
             words.append(time.perf_counter() - start)
+            busy.append(time.process_time() - before)
         print(
             f"{path.name}: {len(film.times)} frames of {film.duration:.1f} s sampled in "
-            f"{listed(seconds)} s; in {len(lines)} lines of words in {listed(words)} s"
+            f"{listed(seconds)} s; in {len(lines)} lines of words in {listed(words)} s "
+            f"({listed(busy)} s of a core)"
         )
 
 
@@ -81,17 +83,18 @@ def measured(path: Path, job: str) -> None:
     """Do a job once, and print what it took."""
     tools = toy_tools() if job == "in words" else []
     perceive(Media("black", torch.zeros(1, 3, 64, 64, dtype=torch.uint8), (0.0,)), tools)
-    before, start = memory("VmRSS"), time.perf_counter()
+    before, start, busy = memory("VmRSS"), time.perf_counter(), time.process_time()
     if job.startswith("peer"):
         frames = whole(path)
     else:
         film = read_video(path, JOBS.get(job, Sampling()))
         frames = film.frames
         textualised(perceive(film, tools))
-    took = time.perf_counter() - start
+    took, busy = time.perf_counter() - start, time.process_time() - busy
     held = frames.numel() / 1e6
     print(
-        f"{job}: {len(frames)} frames ({held:.0f} MB) in {took:.2f} s, peak "
+        f"{job}: {len(frames)} frames ({held:.0f} MB) in {took:.2f} s ({busy:.2f} s of a "
+        f"core), peak "
         f"{memory('VmHWM') - before:.0f} MB above the {before:.0f} MB of before, "
         f"{os.cpu_count()} cores"
     )

@@ -140,7 +140,9 @@ def test_words_stay_words(tab: Tab) -> None:
     assert tab.hosts() == {"127.0.0.1"} and not tab.page.locator("#left-chat img").count()
 
 
-def test_an_empty_question_and_bad_files_are_answered_politely(tab: Tab, tmp_path: Path) -> None:
+def test_an_empty_question_and_bad_files_are_answered_politely(
+    tab: Tab, house: tuple[str, Parrot, Path], tmp_path: Path
+) -> None:
     tab.ask("  ")
     tab.page.wait_for_selector("#said :text('no question')")
     (tmp_path / "words.mp4").write_text("not a film")
@@ -153,6 +155,8 @@ def test_an_empty_question_and_bad_files_are_answered_politely(tab: Tab, tmp_pat
     tab.page.wait_for_selector("#shown :text('fine.png')")
     tab.ask("green?")
     tab.answered("#00ff00")
+    left = [path.name for path in house[2].glob("vlcourse-chat-*/**/*") if path.is_file()]
+    assert left == ["fine.png"]  # of what was refused, nothing
 
 
 def test_four_at_once_see_their_own_and_leave_nothing(

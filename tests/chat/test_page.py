@@ -22,6 +22,7 @@ from vlcourse.chat import talk as talks
 from vlcourse.chat.examples import EXAMPLES
 from vlcourse.chat.serve import serving
 from vlcourse.chat.strip import notice
+from vlcourse.data.world import Scene
 from vlcourse.data.world.film import write_mp4
 from vlcourse.data.world.timeline import Timeline
 
@@ -126,6 +127,25 @@ def test_a_bad_file_is_refused_in_a_sentence_and_what_was_there_stays(
     assert said in refusal(answer) and str(house.folder) not in answer
     assert visitor.ask("and now?").split()[2] == before
     assert name not in house.kept()
+
+
+def test_a_film_in_a_codec_that_nobody_knows(visitor: Visitor, tmp_path: Path) -> None:
+    film = write_mp4(Timeline.sample(3, "test"), tmp_path / "odd.mp4", fps=2, size=64)
+    film.write_bytes(film.read_bytes().replace(b"avc1", b"zzzz"))
+    assert "odd.mp4" in refusal(visitor.upload(film)[1])
+
+
+def test_a_model_of_the_course_answers_about_a_picture() -> None:
+    picture, questions = list(EXAMPLES)[-1], EXAMPLES[list(EXAMPLES)[-1]].shown()[1]
+    with serving(0) as address:
+        visitor = Visitor(address)
+        visitor.choose(picture)
+        assert "the picture" in visitor.look()
+        said = [visitor.ask(question) for question in questions]
+    scene = Scene.sample(EXAMPLES[picture].seed, split="test", n_objects=3)
+    truth = {question.text: question.answer for question in scene.questions()}
+    right = [answer == truth[question] for answer, question in zip(said, questions, strict=True)]
+    assert sum(right) >= len(right) - 1, dict(zip(questions, said, strict=True))
 
 
 def test_questions_without_words_or_without_end(visitor: Visitor) -> None:

@@ -13,6 +13,7 @@ from vlcourse.data.sources.decode import BadSampleError, SourceError, decode
 from vlcourse.data.sources.video import Sampling, read_video, scaled
 
 SIDE = 448  # pixels of the longer side: no model of the course looks closer
+PIXELS = 100_000_000  # of a picture: more would take gigabytes to read
 MOST = 120  # frames of a video that are held for a talk
 
 
@@ -46,6 +47,8 @@ def _is_picture(path: Path) -> bool:
     try:
         with Image.open(path) as picture:
             return picture.format != "GIF" or not getattr(picture, "is_animated", False)
+    except Image.DecompressionBombError:  # a picture, and far too large
+        return True
     except Exception:  # of a broken file Pillow raises nearly anything; PyAV has its turn
         return False
 
@@ -54,7 +57,15 @@ def _picture(path: Path, name: str) -> Media:
     from torchvision.transforms.v2 import functional as TF  # slow to import
 
     try:
+        with Image.open(path) as found:
+            width, height = found.size
+        if width * height > PIXELS:
+            raise Image.DecompressionBombError
         pixels = decode(str(path), Path())  # (3, H, W)
+    except Image.DecompressionBombError as error:
+        raise ChatError(
+            f"{name} has too many pixels: at most {PIXELS:,} can be read; make it smaller"
+        ) from error
     except BadSampleError as bad:
         raise ChatError(f"{name} cannot be read as a picture: {bad.reason}") from bad
     size = scaled((pixels.shape[1], pixels.shape[2]), SIDE)

@@ -83,6 +83,8 @@ class Media:
             max((i for i, t in enumerate(self.times) if t <= s + CLOSE), default=0) for s in seconds
         }
         kept = sorted(found)
+        if len(kept) == len(self.times):
+            return self  # and no copy
         return replace(
             self, frames=self.frames[kept], times=tuple(self.times[i] for i in kept)
         )  # fmt: skip

@@ -72,7 +72,7 @@ def test_a_thing_is_followed_through_its_change_of_colour(film: Media, timeline:
     tracks = followed(watcher.seen(film))
     assert len(tracks) == len(timeline.script.actors)
     cross = next(track for track in tracks if track.shape == "cross")
-    assert cross.called().colour is None and cross.look(0).colour == "pink"
+    assert cross.called().colour is None and cross.looks[0].colour == "pink"
 
 
 def test_a_photo_full_of_spots_has_few_things_and_a_wide_one_all_of_its_width() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from math import hypot
 
@@ -20,6 +21,8 @@ from vlcourse.data.world.words import SHAPES
 MOVED = 0.05  # of the picture's side: less is no movement
 TOUCH = 0.04  # between the circles around things of which one has hit the other
 SAME = 0.5  # a greater cost and it is another thing
+OF_SHAPE = torch.tensor([[float(name.shape == shape) for shape in SHAPES] for name in NAMES])
+"""(96, 6) which of the names has which shape."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +43,33 @@ class Change:
 
 
 class Track:
-    """One thing through the frames: where and what it was at each of the times."""
+    """One thing through the frames: where and what it was at each of the times.
+
+    What it is said to be is worked out once, when all its frames are known.
+    """
 
     def __init__(self) -> None:
         self.at: dict[int, Seen] = {}
         """Frame → how it was seen."""
 
-    @property
+    @cached_property
     def shape(self) -> str:
         """What most of its frames say: a thing keeps its shape."""
-        scores = torch.stack([seen.scores for seen in self.at.values()]).softmax(dim=1).sum(dim=0)
-        each = [float(scores[[name.shape == shape for name in NAMES]].sum()) for shape in SHAPES]
-        return SHAPES[int(np.argmax(each))]
+        scores = torch.stack([seen.scores for seen in self.at.values()])  # (T, 96)
+        return SHAPES[int((scores.softmax(dim=1).sum(dim=0) @ OF_SHAPE).argmax())]
 
-    def look(self, frame: int) -> Thing:
-        """Colour, shape and size in one of its frames."""
-        scores = self.at[frame].scores
-        own = [i for i, name in enumerate(NAMES) if name.shape == self.shape]
-        return NAMES[own[int(scores[own].argmax())]]
+    @cached_property
+    def looks(self) -> dict[int, Thing]:
+        """Frame → colour, shape and size."""
+        other = OF_SHAPE[:, SHAPES.index(self.shape)] == 0  # (96,) names of another shape
+        return {
+            frame: NAMES[int(seen.scores.masked_fill(other, -torch.inf).argmax())]
+            for frame, seen in self.at.items()
+        }
 
     def called(self) -> Thing:
         """By colour and shape; by shape alone where its colour changes, as films call it."""
-        colours = {self.look(frame).colour for frame in self.at}
+        colours = {look.colour for look in self.looks.values()}
         return Thing(colours.pop() if len(colours) == 1 else None, self.shape)
 
 
@@ -131,7 +139,7 @@ def _between(
     shape: tuple[int, int],
 ) -> list[Change]:
     track, found = tracks[who], []
-    before, after = track.look(a), track.look(b)
+    before, after = track.looks[a], track.looks[b]
     (x, y), (u, v) = track.at[a].place, track.at[b].place
     across, along = u - x, v - y
     if max(abs(across), abs(along)) > MOVED:
@@ -191,6 +199,6 @@ def clause(change: Change, tracks: Sequence[Track]) -> str:
     track = tracks[change.who]
     subject = f"the {track.called().noun()}"
     if change.kind == "come":
-        subject = str(track.look(min(track.at)))
+        subject = str(track.looks[min(track.at)])
     words = f"{subject} {VERBS[change.kind].format(value=change.value)}"
     return words if change.whom is None else f"{words} the {tracks[change.whom].called().noun()}"

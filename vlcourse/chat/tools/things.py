@@ -24,6 +24,7 @@ from vlcourse.models.clip import CLIP
 
 FAR = 60  # of 255: what differs so much from the ground in some channel is no ground
 MOST = 12  # things in a frame; photos have hundreds of spots
+AT_ONCE = 16  # frames
 SMALLEST = 1 / 600  # of the picture: smaller spots are noise
 PALETTE = np.array([RGB[colour] for colour in COLOURS])
 NAMES = tuple(Thing(colour, shape, size) for size in SIZES for colour, shape in CLASSES)
@@ -101,21 +102,32 @@ class Namer:
         self.model = model
         self.texts = embed_texts(model, tokenizer, [str(name) for name in NAMES])  # (96, D)
 
-    @torch.no_grad()
     def seen(self, frames: Tensor) -> list[list[Seen]]:
         """(T, 3, H, W) uint8 → the things of each frame."""
+        # A few frames at a time: between what is kept of each the memory would fall to pieces.
+        return [of_frame for some in frames.split(AT_ONCE) for of_frame in self._seen(some)]
+
+    @torch.no_grad()
+    def _seen(self, frames: Tensor) -> list[list[Seen]]:
         height, width = frames.shape[-2:]
         side = self.model.config.image.image_size
-        found = [parts(frame, side) for frame in frames]
-        alone = [picture for of_frame in found for _, picture in of_frame]
-        if not alone:
-            return [[] for _ in found]
+        alone = torch.empty(len(frames) * MOST, 3, side, side, dtype=torch.uint8)
+        boxes: list[list[Box]] = []
+        count = 0
+        for frame in frames:
+            found = parts(frame, side)
+            boxes.append([box for box, _ in found])
+            for _, picture in found:
+                alone[count] = picture
+                count += 1
+        if not count:
+            return [[] for _ in boxes]
         scale = float(self.model.scale())
-        scores = iter(scale * embed_images(self.model, torch.stack(alone)) @ self.texts.T)
+        scores = iter(scale * embed_images(self.model, alone[:count]) @ self.texts.T)
         return [
             [
                 Seen(box, ((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height), score)
-                for (box, _), score in zip(of_frame, scores, strict=False)
+                for box, score in zip(of_frame, scores, strict=False)
             ]
-            for of_frame in found
+            for of_frame in boxes
         ]
