@@ -53,5 +53,5 @@ def test_no_picture_is_refused_in_words(reader: Reader, shape: tuple[int, ...]) 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rapidocr", None)
-    with pytest.raises(ModelError, match=r"pip install vlcourse\[ocr\]"):
+    with pytest.raises(ModelError, match=r"pip install 'vlcourse\[ocr\]'"):
         Reader()

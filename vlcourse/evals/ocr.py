@@ -30,7 +30,7 @@ class Reader:
         except ImportError as error:
             raise ModelError(
                 "signs are read by rapidocr and onnxruntime, which are not here: "
-                "pip install vlcourse[ocr], or pip install rapidocr onnxruntime"
+                "pip install 'vlcourse[ocr]', or pip install rapidocr onnxruntime"
             ) from error
         self.least = least
         self._read: Any = RapidOCR(params={"Global.log_level": "error"})

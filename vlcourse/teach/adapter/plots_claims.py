@@ -93,8 +93,8 @@ def cost(result: Measurement) -> Figure:
                      textcoords="offset points", fontsize=12)  # fmt: skip
     axes[0].set(xscale="log", xlabel="trained share of the parameters (%)", ylim=(0, 112),
                 ylabel="instructions followed (%)", title="95 % intervals over seeds")  # fmt: skip
-    axes[0].legend(loc="center left", bbox_to_anchor=(0.0, 0.55))
-    shown = [n for n in looks if n in names]
+    axes[0].legend(loc="upper center", ncols=4, bbox_to_anchor=(0.5, -0.2))
+    shown = [n for n in looks if n in names and n != FULL]
     places = range(len(shown))[::-1]
     for shift, (what, label, colour) in zip(
         (0.27, 0.0, -0.27),
@@ -109,7 +109,7 @@ def cost(result: Measurement) -> Figure:
     axes[1].set_yticks(places, shown)
     axes[1].set(xscale="log", xlabel="of all parameters' (%)", xlim=(0.5, 800))
     axes[1].set_title("what it costs")
-    axes[1].legend(loc="lower right", fontsize=11)
+    axes[1].legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2), fontsize=11)
     axes[1].grid(False, axis="y")
     return figure
 
