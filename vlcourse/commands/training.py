@@ -123,7 +123,7 @@ def print_train_help() -> None:
     for name, recipe in RECIPES.items():
         print(
             textwrap.fill(
-                recipe.doc, 96, initial_indent=f"  {name:<24}", subsequent_indent=" " * 26
+                recipe.doc, 96, initial_indent=f"  {name:<26}", subsequent_indent=" " * 28
             )
         )
     print("\nvlcourse train RECIPE --help shows every key that can be changed.")
