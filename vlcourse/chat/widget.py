@@ -20,7 +20,8 @@ from vlcourse.chat.visits import Visits
 HERE = "notebook"  # the one visitor
 STYLE = """.turns p { margin: 3px 0; padding: 3px 9px; border-radius: 8px; width: fit-content; }
 .turns .asked { margin-left: auto; background: #e8f0fe; color: #111; }
-.turns .said { background: #f3f4f6; color: #111; } .vlchat .text { max-height: 90px; }"""
+.turns .said { background: #f3f4f6; color: #111; } .vlchat .media { width: 97%; }
+.vlchat .text { max-height: 110px; overflow-y: auto; word-break: normal; }"""
 
 
 class Half:
