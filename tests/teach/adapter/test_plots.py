@@ -38,6 +38,12 @@ def test_starts_are_compared_with_the_llama_alone() -> None:
     assert [label.get_text() for label in axis.get_xticklabels()] == ["0", "1"]
 
 
+def test_learning_is_smoothed_over_the_last_steps() -> None:
+    rows = [{"step": i, "loss": loss} for i, loss in enumerate((4.0, 2.0, 0.0), start=1)]
+    (axis,) = plots.learning({"zero-init": rows}, over=2).axes
+    assert list(axis.lines[0].get_ydata()) == [4.0, 3.0, 1.0]
+
+
 def test_each_layer_has_its_gates_by_head() -> None:
     values = torch.arange(12.0).view(3, 2, 2) / 12
     axes = plots.gates(values, first=2).axes

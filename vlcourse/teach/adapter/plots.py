@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,7 +66,7 @@ def starts(
     for number, (name, values) in enumerate(losses.items()):
         colour = COLOURS[(3, 1, 0)[number % 3]]
         axis.plot(places, values, f"{_MARKS[number]}-", color=colour, markersize=9)
-        name_line(axis, name, (places[-1], values[-1]), colour)
+        name_line(axis, name, (places[-1], values[-1]), colour, (9, 9))
     axis.axhline(before, color=GREY, linestyle="--", linewidth=1.5)
     axis.annotate(
         f"the LLaMA alone: {before:.2f}", (0, before), (0, -16), textcoords="offset points",
@@ -76,6 +77,24 @@ def starts(
         xlabel="deviation of the gates at the start (0: zero-init)", ylabel="loss (nats a token)",
         xlim=(-0.2, places[-1] + 0.9), ylim=(0, 1.1 * max(map(max, losses.values()))),
     )  # fmt: skip
+    return figure
+
+
+def learning(runs: Mapping[str, Sequence[Mapping[str, float]]], over: int = 10) -> Figure:
+    """Training losses of several runs, each the mean over the last ``over`` steps.
+
+    ``runs``: a name → rows of "step" and "loss".
+    """
+    figure, (axis,) = new_figure(9, 4.2)
+    for number, (name, rows) in enumerate(runs.items()):
+        losses = [row["loss"] for row in rows]
+        means = [mean(losses[max(0, i + 1 - over) : i + 1]) for i in range(len(losses))]
+        colour = COLOURS[number % 7]
+        axis.plot([row["step"] for row in rows], means, ("-", "--")[number % 2], color=colour,
+                  label=name)  # fmt: skip
+    axis.set(xlabel="training step", ylabel=f"loss (nats a token), mean of {over} steps")
+    axis.set_ylim(bottom=0)
+    axis.legend()
     return figure
 
 
