@@ -81,7 +81,7 @@ reader = pytest.mark.skipif("llm-time" not in SHIPPED, reason="llm-time is not s
 def test_the_shipped_reader_reads_time() -> None:
     scores = video.reading(zoo.load("llm-time"), COLLATE, per_kind=60)
     assert scores["worst"] >= 0.9, scores  # the card says more precisely, on more questions
-    assert zoo.card("llm-time")["metrics"]["worst"] >= 0.95
+    assert round(zoo.card("llm-time")["metrics"]["worst"], 4) >= 0.95  # a mean of float32s
 
 
 @reader

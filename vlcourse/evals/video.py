@@ -103,7 +103,9 @@ def marks(asked: Sequence[Asked], answers: Sequence[str]) -> dict[str, Tensor]:
 def score(asked: Sequence[Asked], answers: Sequence[str]) -> dict[str, float]:
     """Accuracy by kind of question; "temporal", the mean of those that only time answers, where a
     second off counts as right; and "worst", the least of them with every second exact."""
-    accuracy = {kind: float(values.mean()) for kind, values in marks(asked, answers).items()}
+    accuracy = {
+        kind: float(values.double().mean()) for kind, values in marks(asked, answers).items()
+    }
     if set(TEMPORAL) <= set(accuracy):
         near = [accuracy[NEAR if kind == "localisation" else kind] for kind in TEMPORAL]
         accuracy["temporal"] = sum(near) / len(near)
