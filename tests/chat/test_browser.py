@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import chat_fakes
 import pytest
 from chat_fakes import Parrot, plain
+from playwright.sync_api import sync_playwright
 
 from vlcourse.chat import serve, talk
 from vlcourse.chat.examples import EXAMPLES
@@ -26,8 +27,7 @@ LARGEST = 300_000
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as started:
+    with sync_playwright() as started:
         own = Path(started.chromium.executable_path)
         found = next(filter(None, map(shutil.which, NAMES)), str(own) if own.is_file() else None)
         if found is None:
