@@ -323,7 +323,7 @@ plots.reached(passes, ["query 1", "query 2", "query 3", *two_words], 3)
 # %% [markdown]
 # Three things to see. Under ITC's mask the picture changes the queries and nothing else. Under ITG's mask the picture reaches all words, *through* the queries, but no word reaches a query or an earlier word. Under ITM's everything reaches everything.
 #
-# What would happen to ITC under ITM's mask? Each picture's queries would read the very caption that they are compared with. They could copy it, and the loss would fall to nothing without a look at the picture. We tried it:
+# What would happen to ITC under ITM's mask? Each picture's queries would read the very caption that they are compared with. They could copy it, and the loss would fall as low as it can without a look at the picture. How low that is, label smoothing says: it keeps the loss well above 0, and a number like this looks innocent. We tried it:
 
 # %%
 claims.stored("blip2.masks")
