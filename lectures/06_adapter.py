@@ -755,7 +755,7 @@ claims.table(
 # |---|---|---|---|
 # | language model | LLaMA 7B, frozen | LLaMA 7B (and 65B), frozen | `llm-toy`, 3 layers, frozen |
 # | prompts | 10 in the last 30 layers | 20 in the last 31, 20 visual ones in the first | 4 to 20 in the last 2 or 3 |
-# | image tower | CLIP, several depths | CLIP ViT-L/14 | ResNet of `clip-toy-grid` |
+# | image tower | CLIP, several depths | CLIP ViT-L/14 | ResNet as `blip-toy` has trained it |
 # | data | Alpaca's 52 K | 52 K instructions of GPT-4, 567 K captions | drawn on demand |
 # | trained | 1.2 M | 14 M (65B) | 4 to 43 thousand |
 #
