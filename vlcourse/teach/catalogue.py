@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vlcourse.teach import adapter, blip, blip2, capfilt, clip, llama, overview
+from vlcourse.teach import adapter, blip, blip2, capfilt, clip, llama, overview, videochat
 
-LECTURES = (overview, clip, blip, capfilt, blip2, llama, adapter)
+LECTURES = (overview, clip, blip, capfilt, blip2, llama, adapter, videochat)
