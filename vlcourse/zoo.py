@@ -36,6 +36,7 @@ YOURS = {
     "blip2-yours": "04",
     "llm-yours": "05",
     "adapter-yours": "06",
+    "videochat-yours": "07",
 }
 """The students' models and the lectures that make them; "clip-yours" is of "clip-capstone"."""
 

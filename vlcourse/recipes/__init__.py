@@ -20,6 +20,7 @@ from vlcourse.recipes import (
     llama,
     parts,
     videochat,
+    videochat_capstone,
 )
 from vlcourse.recipes.features import with_features
 from vlcourse.recipes.memory import check_memory
@@ -38,6 +39,7 @@ RECIPES: dict[str, Recipe] = merged(
     adapter_capstone.RECIPES,
     films.RECIPES,
     videochat.RECIPES,
+    videochat_capstone.RECIPES,
 )
 
 SHIPPED: tuple[str, ...] = (

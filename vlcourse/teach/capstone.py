@@ -30,6 +30,7 @@ from vlcourse.teach.blip2.exercises import capstone as blip2
 from vlcourse.teach.clip.exercises import capstone as clip
 from vlcourse.teach.exercise import is_yours
 from vlcourse.teach.llama.exercises import capstone as llama
+from vlcourse.teach.videochat.exercises import capstone as videochat
 from vlcourse.teach.yours import Capstone
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 
 CAPSTONES: dict[str, Capstone] = {
     c.recipe: c
-    for c in (clip.CAPSTONE, blip.CAPSTONE, blip2.CAPSTONE, llama.CAPSTONE, adapter.CAPSTONE)
-}
+    for c in (
+        clip.CAPSTONE, blip.CAPSTONE, blip2.CAPSTONE, llama.CAPSTONE, adapter.CAPSTONE,
+        videochat.CAPSTONE,
+    )
+}  # fmt: skip
 
 FIRST = 1e-5
 """Relative difference of the first step's losses, of one and the same weights: rounding at most."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from vlcourse.data.world import film
 from vlcourse.data.world.timeline import Timeline
 from vlcourse.data.world.video_captions import clause
-from vlcourse.teach.clip.figures import TEXT
-from vlcourse.teach.drawing import GREY, new_figure
+from vlcourse.evals.metrics import bootstrap_interval
+from vlcourse.teach.adapter.figures import PROMPT_TEXT as TIME_TEXT
+from vlcourse.teach.clip.figures import IMAGE, MATCH, TEXT
+from vlcourse.teach.drawing import GREY, name_line, new_figure
 from vlcourse.teach.drawing import image as draw_image
 
 if TYPE_CHECKING:
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 96  # pixels of a frame in a figure
+_MARKS = "os^Dv"
 
 
 def story(timeline: Timeline, times: Sequence[float]) -> Figure:
@@ -60,3 +66,79 @@ def on_axis(axis: Axes, timeline: Timeline, times: Sequence[float], bottom: floa
     axis.grid(True, axis="x")
     axis.set_axisbelow(True)
     return wide
+
+
+def closeness(waves: Callable[[Tensor, int], Tensor], to: Sequence[float], until: float) -> Figure:
+    """How alike the vectors of two moments are, by the seconds between them.
+
+    Args:
+        waves: (B, T) seconds and a number of waves → (B, T, 2 · waves).
+        to: moments to compare with, in seconds.
+        until: the last of the moments.
+    """
+    figure, (axis,) = new_figure(9.5, 3.8)
+    times = torch.linspace(0, until, 201)
+    every = waves(times[None], 16)[0]
+    for number, moment in enumerate(to):
+        one = waves(torch.tensor([[moment]]), 16)[0, 0]
+        alike = torch.cosine_similarity(every, one[None], dim=1)
+        colour = (TIME_TEXT, TEXT, IMAGE)[number % 3]
+        axis.plot(times, alike, "-" if number % 2 else "--", color=colour)
+        name_line(axis, f"with {moment:g} s", (moment, 1.0), colour, (8, 6))
+    axis.set(xlabel="time (s)", ylabel="cosine of two\nmoments' vectors", ylim=(-0.35, 1.2))
+    return figure
+
+
+def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """Right answers by kind of question, with 95 % intervals over questions.
+
+    ``told``: who → kind → float (n,), 1 for right.
+    """
+    kinds = list(dict.fromkeys(kind for marks in told.values() for kind in marks))
+    figure, (axis,) = new_figure(13, 4.8)
+    colours = (GREY, TEXT, IMAGE, TIME_TEXT, MATCH)
+    for number, (who, marks) in enumerate(told.items()):
+        mark, colour = _MARKS[number % 5], colours[number % 5]
+        for place, kind in enumerate(kinds):
+            if kind not in marks:
+                continue
+            middle = float(marks[kind].mean())
+            low, high = bootstrap_interval(marks[kind])
+            error = [[100 * max(middle - low, 0)], [100 * max(high - middle, 0)]]
+            axis.errorbar(
+                place + 0.17 * (number - (len(told) - 1) / 2), 100 * middle, error, fmt=mark,
+                color=colour, capsize=4, markersize=8, label=who if place == 0 else None,
+            )  # fmt: skip
+    axis.set_xticks(range(len(kinds)), kinds)
+    axis.set(ylabel="answered rightly (%)", ylim=(-4, 104), xlabel="kind of question")
+    axis.grid(False, axis="x")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncol=len(told))
+    return figure
+
+
+def attention(timeline: Timeline, times: Sequence[float], looks: Tensor, own: int) -> Figure:
+    """Where each query looks over time, below the frames.
+
+    Args:
+        timeline: the film.
+        times: of its T frames, the middles of equal parts.
+        looks: (Q, T + 1) shares of attention: the frames, and the aggregators' token.
+        own: how many of the queries are those for images, which come first.
+    """
+    figure, (frames, map_) = new_figure(
+        13, 7.2, rows=2, sharex=True, gridspec_kw={"height_ratios": (1, 2.4)}
+    )
+    on_axis(frames, timeline, times)
+    frames.set(xlabel="")
+    shares = 100 * looks[:, : len(times)]
+    image = map_.imshow(
+        shares.numpy(), aspect="auto", extent=(0, timeline.duration, len(looks) - 0.5, -0.5),
+        vmin=0, interpolation="nearest",
+    )  # fmt: skip
+    map_.axhline(own - 0.5, color="white", linewidth=2)
+    for event in timeline.events:
+        map_.axvline(event.time, color="white", linestyle=":", linewidth=1.5)
+    map_.set(xlabel="time (s); dotted: something happens", ylabel="query")
+    map_.grid(False)
+    figure.colorbar(image, ax=map_, label="share of its attention (%)", pad=0.01)
+    return figure

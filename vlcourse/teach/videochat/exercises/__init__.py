@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from vlcourse.teach.checking import Exercise
-from vlcourse.teach.videochat.exercises import sentence, textual
+from vlcourse.teach.videochat.exercises import capstone, clock, labels, looking, sentence, textual
 
-EXERCISES: tuple[Exercise, ...] = (*textual.EXERCISES, *sentence.EXERCISES)
+EXERCISES: tuple[Exercise, ...] = (
+    *textual.EXERCISES,
+    *sentence.EXERCISES,
+    *clock.EXERCISES,
+    *looking.EXERCISES,
+    *labels.EXERCISES,
+    *capstone.EXERCISES,
+)

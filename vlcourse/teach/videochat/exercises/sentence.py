@@ -33,7 +33,9 @@ def timestamp_sentence(shown: Sequence[float], duration: float, n: int) -> str:
 
 def _said(times: Sequence[float], count: int, form: str = ".1f", plural: bool = False) -> str:
     many = f"{count} frame" + "s" * (plural or count != 1)
-    return f"The video contains {many} sampled at {', '.join(f'{t:{form}}' for t in times)} seconds."
+    return (
+        f"The video contains {many} sampled at {', '.join(f'{t:{form}}' for t in times)} seconds."
+    )
 
 
 def _with(slip: str, shown: Sequence[float], duration: float, n: int) -> str:
@@ -113,7 +115,7 @@ def _by_bisection(shown: Sequence[float], duration: float, n: int) -> str:
         place = bisect_right(shown, (2 * k + 1) * duration / (2 * n)) - 1
         if place not in places:
             places.append(place)
-    times = ", ".join("%.1f" % shown[place] for place in places)
+    times = ", ".join(str(round(shown[place], 1)) for place in places)
     frames = "1 frame" if len(places) == 1 else f"{len(places)} frames"
     return "The video contains " + frames + " sampled at " + times + " seconds."
 

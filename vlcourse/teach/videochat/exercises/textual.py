@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from itertools import groupby
 from typing import Any
 
@@ -40,9 +40,7 @@ def _rounded(seconds: float) -> str:
     return clock(round(seconds))
 
 
-def _with(
-    slip: str, times: Sequence[float], captions: Sequence[str], duration: float
-) -> list[str]:
+def _with(slip: str, times: Sequence[float], captions: Sequence[str], duration: float) -> list[str]:
     """With one mistake or none."""
     say: Callable[[float], str] = {
         "rounded": _rounded,
@@ -87,9 +85,7 @@ _MISTAKES = (
         "a line ends at its last frame",
         "It holds until the next line begins.",
     ),
-    _mistake(
-        "open at the end", "the last line does not end with the video", "The last: duration."
-    ),
+    _mistake("open at the end", "the last line does not end with the video", "The last: duration."),
     _mistake("rounded", "the times are rounded to the nearest second", _FORM),
     _mistake("seconds alone", "the times are plain seconds", _FORM),
     _mistake("no minutes", "75 seconds become 00:75", _FORM),
@@ -106,6 +102,7 @@ def _check(candidate: Callable[..., Any]) -> None:
     ):
 
         def lines(function: Callable[..., Any]) -> Callable[..., Any]:
+            @wraps(function)
             def run(*given: Any) -> Any:
                 found = function(*given)
                 plain = isinstance(found, (list, tuple)) and all(isinstance(x, str) for x in found)
@@ -122,11 +119,12 @@ def _check(candidate: Callable[..., Any]) -> None:
 
 def _by_groups(times: Sequence[float], captions: Sequence[str], duration: float) -> list[str]:
     groups = [list(group) for _, group in groupby(range(len(times)), key=captions.__getitem__)]
-    starts = [times[group[0]] for group in groups]
-    return [
-        f"{int(a) // 60:02d}:{int(a) % 60:02d}-{int(b) // 60:02d}:{int(b) % 60:02d} {captions[g[0]]}."
-        for a, b, g in zip(starts, [*starts[1:], duration], groups, strict=True)
-    ]
+    starts = [int(times[group[0]]) for group in groups]
+    lines = []
+    for a, b, group in zip(starts, [*starts[1:], int(duration)], groups, strict=True):
+        span = f"{a // 60:02d}:{a % 60:02d}-{b // 60:02d}:{b % 60:02d}"
+        lines.append(f"{span} {captions[group[0]]}.")
+    return lines
 
 
 def _by_library(times: Sequence[float], captions: Sequence[str], duration: float) -> list[str]:

@@ -1,0 +1,27 @@
+"""The run of lecture 07's capstone: a short second stage, for a forward pass of the student's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vlcourse.engine.config import TrainConfig
+from vlcourse.models.gmhra import GMHRAConfig
+from vlcourse.recipes.recipe import Part, Recipe
+from vlcourse.recipes.videochat import TOY_FILMS, TOY_LLM, TOY_TOWER, TOY_VIDEOCHAT
+
+RECIPES: tuple[Recipe, ...] = (
+    Recipe(
+        name="videochat-capstone",
+        doc="A VideoChat that learns for half a minute, for a forward pass of your own.",
+        model=replace(
+            TOY_VIDEOCHAT,
+            clock="seconds",
+            gmhra=GMHRAConfig(
+                layers=1, heads=8, mlp_ratio=0.5, dropout=0.0, local=1, reduction=4.0
+            ),
+        ),
+        data=replace(TOY_FILMS, n_train=0, frames=8),
+        train=TrainConfig(steps=60, batch_size=12, lr=2e-3, warmup=10, weight_decay=0.05),
+        parts=(Part("", "blip2-toy"), TOY_TOWER, TOY_LLM),
+    ),
+)
