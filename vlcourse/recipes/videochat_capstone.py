@@ -9,6 +9,10 @@ from vlcourse.models.gmhra import GMHRAConfig
 from vlcourse.recipes.recipe import Part, Recipe
 from vlcourse.recipes.videochat import TOY_FILMS, TOY_LLM, TOY_TOWER, TOY_VIDEOCHAT
 
+# What its queries have learned of pictures, and how they speak to the language model. Aggregators,
+# clock and the queries for videos begin anew. The Q-Former is frozen, as in the paper.
+FROM = "videochat-toy"
+
 RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="videochat-capstone",
@@ -16,12 +20,19 @@ RECIPES: tuple[Recipe, ...] = (
         model=replace(
             TOY_VIDEOCHAT,
             clock="seconds",
+            tune_qformer=False,
             gmhra=GMHRAConfig(
                 layers=1, heads=8, mlp_ratio=0.5, dropout=0.0, local=1, reduction=4.0
             ),
         ),
         data=replace(TOY_FILMS, n_train=0, frames=8),
-        train=TrainConfig(steps=60, batch_size=12, lr=2e-3, warmup=10, weight_decay=0.05),
-        parts=(Part("", "blip2-toy"), TOY_TOWER, TOY_LLM),
+        train=TrainConfig(steps=80, batch_size=12, lr=2e-3, warmup=10, weight_decay=0.05),
+        parts=(
+            Part("qformer", FROM, frozen=True),
+            Part("projection", FROM),
+            Part("norm_image", FROM),
+            TOY_TOWER,
+            TOY_LLM,
+        ),
     ),
 )

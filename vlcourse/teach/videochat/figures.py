@@ -19,6 +19,7 @@ from vlcourse.teach.drawing import GREY, arrow, box, canvas, new_figure
 from vlcourse.teach.drawing import image as draw_image
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -68,6 +69,8 @@ def relations(frames: Sequence[Tensor], grid: int = 4) -> Figure:
         grid: places along an edge of a frame.
     """
     heights = (4.3, 6.2)
+    from matplotlib.patches import Rectangle
+
     figure, (upper, lower) = new_figure(12.5, 6.6, rows=2, height_ratios=heights)
     side, step = 3.2, 4.4
     cell = side / grid
@@ -84,40 +87,36 @@ def relations(frames: Sequence[Tensor], grid: int = 4) -> Figure:
             axis.text(
                 x + side / 2, 0.05, f"frame {number + 1}", ha="center", va="center", fontsize=13
             )
-    middles = [5.4 + step * n + cell * 2.5 for n in range(len(frames))]
+    corners = [5.4 + step * number for number in range(len(frames))]
     upper.set_title(
         "local: a place, and the same place in the frames before and after", fontsize=14
     )
-    height = 0.6 + cell * 1.5
-    for number, x in enumerate(middles):
-        seen = number in (1, 2, 3)
-        upper.plot(
-            x, height, "s", color=TIME if seen else GREY, markersize=11, zorder=5, mec="white"
+    place, half = (1 * cell, 2 * cell), cell / 2
+    for x in corners[1:]:
+        corner = x + place[0], 0.6 + place[1]
+        upper.add_patch(
+            Rectangle(corner, cell, cell, edgecolor=TIME_TEXT, facecolor="none", lw=3.5, zorder=5)
         )
-    for x in (middles[1], middles[3]):
-        upper.annotate(
-            "", (middles[2], height + 0.2), (x, height + 0.2), zorder=6,
-            arrowprops={
-                "arrowstyle": "-|>", "linewidth": 2.5, "color": TIME_TEXT, "mutation_scale": 18,
-                "connectionstyle": f"arc3,rad={-0.5 if x < middles[2] else 0.5}",
-            },
-        )  # fmt: skip
+    top = 0.6 + place[1] + cell
+    for x, bend in ((corners[1], -0.35), (corners[3], 0.35)):
+        end = corners[2] + place[0] + half * (0.7 if bend < 0 else 1.3)
+        _bow(upper, (x + place[0] + half, top), (end, top), bend)
     lower.set_title("global: one token, and every place of every frame", fontsize=14)
     box(lower, 0.5, 1.4, 3.2, 1.6, "one token", TIME, 14)
-    for x in middles:
-        left = x - cell * 2.5
+    for left in corners:
         for row in range(grid):
             for column in range(grid):
                 point = left + cell * (column + 0.5), 0.6 + cell * (row + 0.5)
                 lower.plot(*point, "o", color=TIME, markersize=6, zorder=5, mec="white", mew=0.6)
-        lower.annotate(
-            "", (2.1, 3.1), (left + side / 2, 0.6 + side), zorder=6,
-            arrowprops={
-                "arrowstyle": "-|>", "linewidth": 2.2, "color": TIME_TEXT, "mutation_scale": 18,
-                "connectionstyle": "arc3,rad=0.28",
-            },
-        )  # fmt: skip
+        _bow(lower, (left + side / 2, 0.6 + side), (2.1, 3.1), 0.28)
     return figure
+
+
+def _bow(axis: Axes, start: tuple[float, float], end: tuple[float, float], bend: float) -> None:
+    """A bent arrow."""
+    style = {"arrowstyle": "-|>", "linewidth": 2.4, "color": TIME_TEXT, "mutation_scale": 18}
+    bent = style | {"connectionstyle": f"arc3,rad={bend}"}
+    axis.annotate("", end, start, zorder=6, arrowprops=bent)
 
 
 def aggregator() -> Figure:

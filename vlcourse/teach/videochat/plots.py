@@ -13,9 +13,10 @@ from vlcourse.data.world.timeline import Timeline
 from vlcourse.data.world.video_captions import clause
 from vlcourse.evals.metrics import bootstrap_interval
 from vlcourse.teach.adapter.figures import PROMPT_TEXT as TIME_TEXT
-from vlcourse.teach.clip.figures import IMAGE, MATCH, TEXT
+from vlcourse.teach.clip.figures import IMAGE, TEXT
 from vlcourse.teach.drawing import GREY, name_line, new_figure
 from vlcourse.teach.drawing import image as draw_image
+from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +97,7 @@ def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """
     kinds = list(dict.fromkeys(kind for marks in told.values() for kind in marks))
     figure, (axis,) = new_figure(13, 4.8)
-    colours = (GREY, TEXT, IMAGE, TIME_TEXT, MATCH)
+    colours = (GREY, IMAGE, COLOURS[4], TEXT, TIME_TEXT)
     for number, (who, marks) in enumerate(told.items()):
         mark, colour = _MARKS[number % 5], colours[number % 5]
         for place, kind in enumerate(kinds):

@@ -66,9 +66,7 @@ def wrong(asked: Sequence[Asked], answers: Mapping[str, Sequence[str]]) -> list[
     return sorted(set(found.values()))
 
 
-def table(
-    asked: Sequence[Asked], answers: Mapping[str, Sequence[str]], rows: Sequence[int]
-) -> Any:
+def table(asked: Sequence[Asked], answers: Mapping[str, Sequence[str]], rows: Sequence[int]) -> Any:
     """Questions side by side with their answers, right ones with ✓, wrong ones with ✗, as Markdown.
 
     Args:
