@@ -201,7 +201,8 @@ def textualise(times, captions, duration):
 # %%
 media = watching.media(movie)
 of_frames = readers["captions"].perceived(media).of("caption")
-print("\n".join(textualise(media.times, [said.text for said in of_frames], movie.duration)))
+captions = [said.text for said in of_frames]
+print("\n".join(textualise(list(media.times), captions, media.duration)))
 
 # %% [markdown]
 # > **Predict first.** Compare with the time axis above. What of it is still there, what is gone?
@@ -483,7 +484,7 @@ blip_figures.targets(
 # | data | 10 M videos and 15 M images with captions | 7,000 video descriptions, 4,000 video chats, and image chats |
 # | asks | one of 11 requests such as "describe the video" | whatever people ask |
 # | frames | 4 | 8 |
-# | passes | 1 | 3 |
+# | epochs | 1 | 3 |
 # | trained | the same: GMHRA, the tower's last norm, extra queries, linear map | |
 #
 # Where do chats about videos come from? ChatGPT wrote them, and it has seen no video. It read what VideoChat-*Text* says of one. So the better system learns from the words of the poorer one: what no tool has said, no chat asks about. (The slides show the prompt: describe the video with *first*, *next*, *then* and *finally*, and mention no times.)

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from vlcourse.layers.positions import Clock
-from vlcourse.teach.checking import Exercise, Right, Wrong, batch_of_one, call
+from vlcourse.teach.checking import Exercise, Right, Wrong, batch_of_one, call, expect
 from vlcourse.teach.mistakes import Mistake, expect_right
 
 LONGEST = 64.0
@@ -96,6 +96,9 @@ def _check(candidate: Callable[..., Tensor]) -> None:
             lambda f, given=(seconds, waves): call(f, *given),  # type: ignore[misc]
             candidate, time_waves, _MISTAKES, "the waves", hint,
         )  # fmt: skip
+    found = candidate(torch.tensor([[0.4, 1.2]]), 3).dtype
+    exact = "float32, as the linear map after it: no double() at the end."
+    expect(found == torch.float32, f"the waves are {str(found).removeprefix('torch.')}", exact)
     batch_of_one(candidate, time_waves, torch.tensor([[0.4, 1.2], [3.3, 8.1]]), 3)
 
 
@@ -146,6 +149,7 @@ EXERCISES: tuple[Exercise, ...] = (
         wrong=(
             *(mistake.wrong() for mistake in _MISTAKES),
             Wrong("sines alone", lambda s, w: time_waves(s, w)[..., :w], "side by side"),
+            Wrong("in double precision", lambda s, w: time_waves(s, w).double(), "no double()"),
             Wrong("summed up", lambda s, w: time_waves(s, w).sum(dim=1), "side by side"),
         ),
         right=(
