@@ -125,7 +125,7 @@ def test_a_run_on_files_of_the_releases_form(tmp_path: Path) -> None:
 def test_the_toy_stages_begin_from_what_ships() -> None:
     first, second = (RECIPES[name] for name in ("videochat-toy-stage1", "videochat-toy"))
     frozen = [("image", "clip-toy-grid", True), ("llm", "llm-time", True)]
-    for recipe, begins in ((first, "blip2-toy"), (second, "videochat-toy-stage1")):
+    for recipe, begins in ((first, "blip2-toy-llm"), (second, "videochat-toy-stage1")):
         parts = [(p.module, p.source, p.frozen) for p in recipe.parts]
         assert parts == [("", begins, False), *frozen]
     recipe: Any = second
