@@ -14,12 +14,15 @@ from vlcourse.recipes.recipe import Part, Recipe
 from vlcourse.recipes.videochat_data import ChatFiles, FilmData
 
 # The toy tower gives a grid without a class token, and its last blocks are of other sizes: one
-# aggregator of each kind looks at what it gives at last. A clock tells frames their seconds. 16
-# queries become 64 of the language model's vectors, about as many as a telling of a film has words.
+# aggregator of each kind looks at what it gives at last; the local one also around each place, for
+# what moves crosses from cell to cell. A clock tells frames their seconds. 16 queries become 64 of
+# the language model's vectors, about as many as a telling of a film has words.
 TOY_VIDEOCHAT = VideoChatConfig(
     image=TOY_GRID, image_embed=TOY_BLIP2.embed, qformer=TOY_MUTE.qformer, llm=TOY_LLAMA,
-    spread=4, qformer_lr=0.3, queries_at=1, tune_qformer=True, clock="seconds",
-    gmhra=GMHRAConfig(layers=1, heads=8, mlp_ratio=0.25, dropout=0.1, local=1, reduction=4.0),
+    spread=4, qformer_lr=0.2, queries_at=1, tune_qformer=True, clock="seconds",
+    gmhra=GMHRAConfig(
+        layers=1, heads=8, mlp_ratio=0.25, dropout=0.1, local=1, tube="space-time", reduction=4.0
+    ),
     extra_queries=8, extra_std=0.02,
 )  # fmt: skip
 # Ten frames show each second of a film of ten.
