@@ -11,6 +11,7 @@ from vlcourse.data.filmed import SEEN_KINDS, Filmed, WithPictures, choose
 from vlcourse.data.told import WorldTexts
 from vlcourse.data.world import World
 from vlcourse.data.world.film import frames, uniform_times
+from vlcourse.data.world.video_captions import clause
 from vlcourse.data.world.video_questions import questions
 from vlcourse.data.world.videos import Videos
 from vlcourse.layers.ranges import RangeError
@@ -63,12 +64,17 @@ def test_kinds_of_questions_are_as_likely_as_each_other() -> None:
     assert min(count.values()) > 0.04 * 150 and max(count.values()) < 0.5 * 150
 
 
-def test_some_films_are_told_and_all_of_the_telling_is_learned() -> None:
-    told = Filmed(VIDEOS, described=100)[0]
-    ((text, learned),) = told["parts"]
-    assert told["kind"] == "told" and learned and text.startswith("there is ")
-    assert all(f"at {event.time} s" in text for event in told["timeline"].events)
-    assert "voice" not in text  # nothing is heard
+def test_some_films_are_told_again_and_all_of_the_telling_is_learned() -> None:
+    data, timed = Filmed(VIDEOS, described=100), 0
+    for i in range(12):
+        again = data[i]
+        (start, given), (text, learned) = again["parts"]
+        assert again["kind"] == "again" and start == "in other words:" and not given and learned
+        assert "voice" not in text  # nothing is heard
+        clauses = [clause(again["timeline"].script, event) for event in again["timeline"].events]
+        assert all(words.split(" ", 2)[2] in text for words in clauses)
+        timed += all(f"at {event.time} s" in text for event in again["timeline"].events)
+    assert 2 < timed < 10
 
 
 def test_pictures_among_the_films() -> None:

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from vlcourse.layers.attention import Attention
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.ranges import RangeError
-from vlcourse.models.gmhra import GMHRA, DynamicPositions, GMHRAConfig, Kind, LocalMHRA, OneAsks
+from vlcourse.models.gmhra import GMHRA, GMHRAConfig, Kind, OneAsks
+from vlcourse.models.gmhra_local import DynamicPositions, LocalMHRA
 
 SMALL = GMHRAConfig(layers=3, heads=2, mlp_ratio=1.5, dropout=0.0, local=1)
 KINDS: tuple[Kind, ...] = ("videochat", "uniformer", "mean")

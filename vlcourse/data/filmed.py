@@ -7,11 +7,10 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset
 
-from vlcourse.data.corpus.films import ask
+from vlcourse.data.corpus.films import ask, said_again
 from vlcourse.data.told import WorldTexts
 from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.script import Script
-from vlcourse.data.world.video_captions import told
 from vlcourse.data.world.video_questions import VIDEO_KINDS, VideoQuestion, questions
 from vlcourse.data.world.videos import Videos
 from vlcourse.data.world.words import check_choice, hash_int
@@ -25,7 +24,7 @@ _SEED = 192  # tells a sample's number from other draws of it
 class Filmed(Dataset[dict[str, Any]]):
     """Films, each with a chat about it, map-style; sample i depends on the arguments and i only.
 
-    A sample is {"id", "frames": uint8 (T, 3, size, size), "seconds": T times, "kind": "told" or
+    A sample is {"id", "frames": uint8 (T, 3, size, size), "seconds": T times, "kind": "again" or
     "asked", "parts": pieces of text, each with whether it is to be learned, "timeline"}. There may
     be more samples than films: each round through them brings other chats.
 
@@ -34,7 +33,7 @@ class Filmed(Dataset[dict[str, Any]]):
         n: number of samples; 0 for as many as films.
         asked: most questions of a chat.
         brief: of a hundred chats, how many ask in very few words.
-        described: of a hundred samples, how many tell the film instead of asking.
+        described: of a hundred samples, how many tell the film "in other words" instead of asking.
         kinds: of questions.
 
     Raises:
@@ -76,7 +75,7 @@ class Filmed(Dataset[dict[str, Any]]):
         }
         dice = Dice(script.seed, "chat about a film", turn)
         if dice.below(100) < self.described:
-            return {**found, "kind": "told", "parts": ((told(script, heard=False), True),)}
+            return {**found, "kind": "again", "parts": said_again(script, turn)}
         brief = dice.below(100, at=16) < self.brief
         parts: list[tuple[str, bool]] = []
         for question in choose(script, self.kinds, self.asked, turn):

@@ -22,6 +22,7 @@ from vlcourse.layers.block import MLP
 from vlcourse.layers.errors import ModelError
 from vlcourse.layers.ranges import check
 from vlcourse.models.base import HEADS, HIDDEN, LAYERS
+from vlcourse.models.gmhra_local import DynamicPositions, LocalMHRA, Tube
 from vlcourse.names import no_such
 
 Kind = Literal["videochat", "uniformer", "mean"]
@@ -46,6 +47,10 @@ class GMHRAConfig:
     local: int = 0
     """Local aggregators, one after another, on the features that leave the tower. (UniFormerV2 has
     one in each block; VideoChat has none.)"""
+    tube: Tube = "time"
+    """What a local aggregator mixes: each place with itself in the frames beside it, as in
+    UniFormerV2; or with the places around it, too, as in UniFormer (Li et al. 2022, section 3.2),
+    which sees where something moves."""
     reduction: float = 2.0
     """The width within a local aggregator is so many times smaller."""
 
@@ -54,6 +59,8 @@ class GMHRAConfig:
         check(self, dropout=(0, 1 - 1e-9), reduction=(1, 1024))
         if self.kind not in get_args(Kind):
             raise ModelError(no_such("relation aggregator", self.kind, get_args(Kind)))
+        if self.tube not in get_args(Tube):
+            raise ModelError(no_such("tube of a local aggregator", self.tube, get_args(Tube)))
 
     def hidden(self, width: int) -> int:
         """Hidden size of the MLPs on tokens of this width; ModelError where that cannot be."""
@@ -62,57 +69,6 @@ class GMHRAConfig:
         if not HIDDEN[0] <= hidden <= HIDDEN[1]:
             raise ModelError(f"mlp_ratio={self.mlp_ratio} of width {width} is no size of an MLP")
         return hidden
-
-
-class LocalMHRA(nn.Module):
-    """What each token learns of the same place in the frames before and after (section 3.2).
-
-    BatchNorm, a narrow linear map, a depthwise convolution over three frames, and a wide linear map
-    that is zero at the start.
-    """
-
-    def __init__(self, width: int, reduction: float = 2.0) -> None:
-        super().__init__()
-        narrow = max(1, int(width // reduction))
-        self.norm = nn.BatchNorm1d(width)
-        self.down = nn.Linear(width, narrow)
-        self.mix = nn.Conv1d(narrow, narrow, kernel_size=3, padding=1, groups=narrow)
-        self.up = nn.Linear(narrow, width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self, x: Tensor, shown: Tensor) -> Tensor:
-        """(B, T, N, C) tokens of places, (B, T) bool → (B, T, N, C), to be added."""
-        batch, _, places, _ = x.shape
-        y = x.new_zeros(*x.shape[:-1], self.down.out_features)  # (B, T, N, narrow)
-        kept = self.norm(x[shown].flatten(0, 1)).unflatten(0, (-1, places))  # (frames, N, C)
-        y[shown] = self.down(kept).to(y.dtype)  # a frame that is not there is as none
-        y = self.mix(rearrange(y, "b t n d -> (b n) d t"))
-        return self.up(rearrange(y, "(b n) d t -> b t n d", b=batch, n=places))
-
-
-class DynamicPositions(nn.Module):
-    """Where and when a token is, told by its neighbours: a depthwise 3 × 3 × 3 convolution.
-
-    Beyond the edges there are zeros, and they tell where an edge is (section 3.3).
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv3d(width, width, kernel_size=3, padding=1, groups=width)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
-
-    def forward(self, y: Tensor, classes: int, shown: Tensor) -> Tensor:
-        """(B, T, N, C) tokens, the first ``classes`` of each frame without a place; (B, T) bool →
-        the same with positions added to the places."""
-        first, places = y[:, :, :classes], y[:, :, classes:]
-        side = round(places.shape[2] ** 0.5)
-        if side * side != places.shape[2]:
-            raise ModelError(f"{places.shape[2]} tokens are no square grid")
-        cube = (places * shown[:, :, None, None]).unflatten(2, (side, side))  # (B, T, H, W, C)
-        moved = self.conv(rearrange(cube, "b t h w c -> b c t h w"))
-        places = places + rearrange(moved, "b c t h w -> b t (h w) c")
-        return torch.cat([first, places], dim=2)
 
 
 class OneAsks(Attention):
@@ -248,7 +204,7 @@ class GMHRA(nn.Module):
         super().__init__()
         c = config
         self.config = c
-        self.local = nn.ModuleList(LocalMHRA(width, c.reduction) for _ in range(c.local))
+        self.local = nn.ModuleList(LocalMHRA(width, c.reduction, c.tube) for _ in range(c.local))
         hidden = c.hidden(width) if c.layers else 0
         self.blocks = nn.ModuleList(
             BLOCKS[c.kind](width, c.heads, hidden, c.dropout) for _ in range(c.layers)

@@ -34,6 +34,8 @@ class FilmTexts:
     """Of a hundred documents, how many are about pictures, as those that llm-toy reads."""
     tags: int = 0
     """Of a hundred films after the lessons, how many are told as tags at each second."""
+    again: int = 0
+    """Of a hundred films after the lessons, how many are told again in other words."""
     tokenizer: str = "toy"
     """toy: the toy corpus's, shipped; else the path of a LLaMA tokenizer.model."""
     context: int = 512
@@ -41,7 +43,7 @@ class FilmTexts:
 
     def __post_init__(self) -> None:
         check(self, n_train=(0, 10**12), context=(2, 10**6))
-        check_films(self.lessons, self.asked, self.brief, self.still, self.tags)
+        check_films(self.lessons, self.asked, self.brief, self.still, self.tags, self.again)
         check_seconds(self.seconds)
 
     def make_tokenizer(self, config: Any) -> TextTokenizer:
@@ -54,6 +56,7 @@ class FilmTexts:
         return Films(
             split, self.n_train or run.steps * run.batch_size, run.seed, self.seconds, self.asked,
             self.brief, self.lessons if train else NO_FILM_LESSONS, self.still, self.tags,
+            self.again,
         )  # fmt: skip
 
     def collate(self, config: Any, train: bool) -> TextCollate:
@@ -82,11 +85,11 @@ RECIPES: tuple[Recipe, ...] = (
         name="llm-time",
         doc="llm-toy, taught to read what happens in a film: when, in which order, where to, why.",
         model=TOY_LLAMA,
-        data=FilmTexts(lessons=(8000, 8000), still=25, tags=25),
+        data=FilmTexts(lessons=(12_000, 12_000), still=25, tags=25, again=12),
         train=TrainConfig(
-            steps=2000, batch_size=32, lr=1.5e-3, warmup=50, min_lr=0.05, weight_decay=0.3
+            steps=4400, batch_size=32, lr=1.5e-3, warmup=50, min_lr=0.05, weight_decay=0.3
         ),
-        run=RunConfig(eval_every=250, save_every=250),
+        run=RunConfig(eval_every=800, save_every=400),
         parts=(Part("", "llm-toy"),),
     ),
 )

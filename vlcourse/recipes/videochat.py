@@ -14,17 +14,20 @@ from vlcourse.recipes.recipe import Part, Recipe
 from vlcourse.recipes.videochat_data import ChatFiles, FilmData
 
 # The toy tower gives a grid without a class token, and its last blocks are of other sizes: one
-# aggregator of each kind looks at what it gives at last. A clock tells frames their seconds. 32
-# queries become 64 of the language model's vectors, about as many as a telling of a film has words.
+# aggregator of each kind looks at what it gives at last; the local one also around each place, for
+# what moves crosses from cell to cell. A clock tells frames their seconds. 16 queries become 64 of
+# the language model's vectors, about as many as a telling of a film has words.
 TOY_VIDEOCHAT = VideoChatConfig(
     image=TOY_GRID, image_embed=TOY_BLIP2.embed, qformer=TOY_MUTE.qformer, llm=TOY_LLAMA,
-    spread=2, qformer_lr=0.3, queries_at=1, tune_qformer=True, clock="seconds",
-    gmhra=GMHRAConfig(layers=1, heads=8, mlp_ratio=1.0, dropout=0.1, local=1, reduction=4.0),
-    extra_queries=24, extra_std=0.02,
+    spread=4, qformer_lr=0.2, queries_at=1, tune_qformer=True, clock="seconds",
+    gmhra=GMHRAConfig(
+        layers=1, heads=8, mlp_ratio=0.25, dropout=0.1, local=1, tube="space-time", reduction=4.0
+    ),
+    extra_queries=8, extra_std=0.02,
 )  # fmt: skip
 # Ten frames show each second of a film of ten.
-TOY_FILMS = FilmData(n_train=20_000, frames=10)
-TOY_TRAIN = TrainConfig(batch_size=32, lr=2e-3, weight_decay=0.05)
+TOY_FILMS = FilmData(n_train=12_000, frames=10)
+TOY_TRAIN = TrainConfig(batch_size=32, lr=2e-3, warmup=100, min_lr=0.05, weight_decay=0.05)
 TOY_RUN = RunConfig(save_every=500)
 TOY_LLM = Part("llm", "llm-time", frozen=True)
 
@@ -93,17 +96,17 @@ RECIPES: tuple[Recipe, ...] = (
         name="videochat-toy-stage1",
         doc="VideoChat's first stage on the toy world: films and pictures with what tells of them.",
         model=TOY_VIDEOCHAT,
-        data=replace(TOY_FILMS, described=100, pictures=50),
-        train=replace(TOY_TRAIN, steps=1000),
+        data=replace(TOY_FILMS, described=100, pictures=15),
+        train=replace(TOY_TRAIN, steps=1200),
         run=TOY_RUN,
-        parts=(Part("", "blip2-toy"), TOY_TOWER, TOY_LLM),
+        parts=(Part("", "blip2-toy-llm"), TOY_TOWER, TOY_LLM),
     ),
     Recipe(
         name="videochat-toy",
         doc="VideoChat's second stage on the toy world: chats about what happens in films.",
         model=TOY_VIDEOCHAT,
-        data=TOY_FILMS,
-        train=replace(TOY_TRAIN, steps=2500),
+        data=replace(TOY_FILMS, described=15),
+        train=replace(TOY_TRAIN, steps=2400),
         run=TOY_RUN,
         parts=(Part("", "videochat-toy-stage1"), TOY_TOWER, TOY_LLM),
     ),

@@ -44,7 +44,7 @@ class FilmData:
     brief: int = 50
     """Of a hundred chats, how many ask in very few words."""
     described: int = 0
-    """Of a hundred films, how many are told instead of asked about."""
+    """Of a hundred films, how many are told "in other words", and not asked about."""
     kinds: tuple[str, ...] = SEEN_KINDS
     """Kinds of questions."""
     pictures: int = 0

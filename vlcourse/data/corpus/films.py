@@ -1,7 +1,8 @@
 """Films told in words with questions, for language models: time, order, direction and cause, read.
 
 First lists (:mod:`vlcourse.data.corpus.film_lists`). Then films with questions in brief, then in
-sentences; and texts about pictures among them, so that what a model could read is not forgotten.
+sentences, and films told again in other words; and texts about pictures among them, so that what a
+model could read is not forgotten.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from typing import Any
 from vlcourse.data.corpus.corpus import ANSWER, QUESTION, Corpus
 from vlcourse.data.corpus.film_lists import film_list
 from vlcourse.data.corpus.lessons import Part
+from vlcourse.data.corpus.tellings import AGAIN
 from vlcourse.data.order import Order, Ordered
 from vlcourse.data.world.dice import Dice
 from vlcourse.data.world.script import LONGEST, Script, check_seconds
-from vlcourse.data.world.video_captions import seen, told
+from vlcourse.data.world.video_captions import captions, seen, told
 from vlcourse.data.world.video_questions import VIDEO_KINDS, VideoQuestion, in_tags, questions
 from vlcourse.data.world.words import check_seed, hash_int
 from vlcourse.layers.ranges import RangeError
 
 NO_FILM_LESSONS = (0, 0)
+HARD = ("localisation", "localisation", "speech")
+"""Kinds of questions that are asked more often than the others, as often as they stand here."""
 _SEED = 185  # tells a film's seed from other draws of its number
 
 
@@ -29,14 +33,16 @@ def ask(question: VideoQuestion, brief: bool = False) -> str:
     return question.brief if brief else f"{QUESTION.format(question.text)} {ANSWER}"
 
 
-def check_films(lessons: Sequence[int], asked: int, brief: int, still: int, tags: int) -> None:
+def check_films(
+    lessons: Sequence[int], asked: int, brief: int, still: int, tags: int, again: int
+) -> None:
     """RangeError if no texts can have these arguments."""
     if len(lessons) != 2 or min(lessons) < 0:
         raise RangeError(
             "lessons needs a number of documents, 0 or more, for lists and for films asked about "
             f"in brief; got {tuple(lessons)}"
         )
-    for share, value in (("brief", brief), ("still", still), ("tags", tags)):
+    for share, value in (("brief", brief), ("still", still), ("tags", tags), ("again", again)):
         if not 0 <= value <= 100:
             raise RangeError(f"{share} is a share in a hundred, 0 to 100; got {value}")
     if asked < 1:
@@ -46,8 +52,8 @@ def check_films(lessons: Sequence[int], asked: int, brief: int, still: int, tags
 class Films(Ordered):
     """Texts about films, map-style; document i depends on the arguments and i only.
 
-    A sample is {"id", "kind": "list", "film" or one of a `Corpus`, "parts", "text"}; of a film also
-    "script" and "questions". Batches are of like length.
+    A sample is {"id", "kind": "list", "film", "film again" or one of a `Corpus`, "parts", "text"};
+    of a film also "script" and "questions". Batches are of like length.
 
     Args:
         split: of the films: "train", "val", "test" or "heldout".
@@ -59,6 +65,8 @@ class Films(Ordered):
         lessons: a curriculum: how many documents first are lists, and then films asked about in
             brief. An eighth of all that follows repeats what came before.
         tags: of a hundred films after the lessons, how many are told as tags at each second.
+        again: of a hundred films after the lessons, how many are told again in other words, and not
+            asked about.
         still: of a hundred documents, how many are about pictures: readings, retellings, facts and
             stories, and lists, as in the corpus of `llm-toy`.
 
@@ -79,11 +87,12 @@ class Films(Ordered):
         lessons: Sequence[int] = NO_FILM_LESSONS,
         still: int = 0,
         tags: int = 0,
+        again: int = 0,
     ) -> None:
-        check_films(lessons, asked, brief, still, tags)
+        check_films(lessons, asked, brief, still, tags, again)
         self.split, self.n, self.seed = split, n, check_seed(seed)
         self.seconds, self.asked, self.brief = check_seconds(seconds), asked, brief
-        self.lessons, self.still, self.tags = tuple(lessons), still, tags
+        self.lessons, self.still, self.tags, self.again = tuple(lessons), still, tags, again
         # After its curriculum, lists of things with sizes and of pairs are an eighth of a corpus.
         self.pictures = Corpus(
             split, n, seed, mixture=(80, 10, 4, 6), brief=70, focused=30, recall=(1, 0, 0, 0, 0)
@@ -122,27 +131,41 @@ class Films(Ordered):
             sample["parts"] = film_list(dice.bits, self.split)
         else:
             script = Script.sample(dice.bits, self.split, self.seconds)
-            brief = i < lists + briefly or dice.below(100, at=16) < self.brief
-            as_tags = i >= lists + briefly and dice.below(100, at=24) < self.tags
-            asked = self.choose(script, as_tags)
-            sample |= {"kind": "film", "script": script, "questions": asked}
-            sample["parts"] = film(script, asked, brief, as_tags)
+            late = i >= lists + briefly
+            if late and dice.below(100, at=32) < self.again:
+                sample |= {"kind": "film again", "script": script, "questions": []}
+                sample["parts"] = ((told(script), False), *said_again(script))
+            else:
+                brief = not late or dice.below(100, at=16) < self.brief
+                as_tags = late and dice.below(100, at=24) < self.tags
+                asked = self.choose(script, as_tags)
+                sample |= {"kind": "film", "script": script, "questions": asked}
+                sample["parts"] = film(script, asked, brief, as_tags)
         sample["text"] = " ".join(text for text, _ in sample["parts"])
         return sample
 
     def choose(self, script: Script, as_tags: bool = False) -> list[VideoQuestion]:
-        """Questions about a film, in random order; each kind is as likely to be the next."""
+        """Questions about a film, in random order; each kind is as likely to be the next, but
+        those of `HARD` are likelier."""
         pools = {kind: questions(script, (kind,), easy=True) for kind in VIDEO_KINDS}
         if as_tags:
             pools = {kind: [q for q in pool if in_tags(script, q)] for kind, pool in pools.items()}
         chosen: list[VideoQuestion] = []
         for turn in range(self.asked):
-            left = [pool for kind, pool in pools.items() if pool]
+            left = [pools[kind] for kind in (*VIDEO_KINDS, *HARD) if pools[kind]]
             if not left:
                 break
             dice = Dice(script.seed, "asked of a film", 1 << 20, turn)
             chosen.append(dice.take(dice.pick(left), at=16))
         return chosen
+
+
+def said_again(script: Script, key: int = 0) -> tuple[Part, ...]:
+    """ "in other words:" and all that is seen in a film, with its times or, half the time, as one
+    sentence without them."""
+    timeless = Dice(script.seed, "film said again", key).coin()
+    again = f"{captions(script)[0]}." if timeless else told(script, heard=False)
+    return ((AGAIN, False), (again, True))
 
 
 def film(

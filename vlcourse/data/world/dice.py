@@ -112,6 +112,7 @@ PURPOSES: dict[str, int] = {
     "chat about a film": 193,
     "asked about a film that is seen": 194,
     "film or picture": 195,
+    "film said again": 196,
 }
 
 
