@@ -340,7 +340,7 @@ claims.stored("videochat.timestamps")
 figures.relations(list(frames(movie, [3.5, 4.5, 5.5, 6.5], 96)))
 
 # %% [markdown]
-# - **Local**: each token is mixed with the token at the same place in the frame before and in the frame after. What differs there is movement and change. (A depthwise convolution over three frames.)
+# - **Local**: each token is mixed with the token at the same place in the frame before and in the frame after. What differs there is movement and change. (A depthwise convolution over three frames. Our toy's looks at the places around as well, 3 × 3 × 3, as the older UniFormer's does: what moves soon leaves its place.)
 # - **Global**: one new token looks at *all* T · N tokens of the video, and collects what matters. (Cross-attention with a single query.)
 #
 # VideoChat's release has the local ones switched off, and uses the global one, **GMHRA**, after each of the last 8 blocks of EVA's ViT-g: one token, handed on from block to block.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vlcourse.engine.config import TrainConfig
-from vlcourse.models.gmhra import GMHRAConfig
 from vlcourse.recipes.recipe import Part, Recipe
 from vlcourse.recipes.videochat import TOY_FILMS, TOY_LLM, TOY_TOWER, TOY_VIDEOCHAT
 
@@ -21,12 +20,10 @@ RECIPES: tuple[Recipe, ...] = (
             TOY_VIDEOCHAT,
             clock="seconds",
             tune_qformer=False,
-            gmhra=GMHRAConfig(
-                layers=1, heads=8, mlp_ratio=0.5, dropout=0.0, local=1, reduction=4.0
-            ),
+            gmhra=replace(TOY_VIDEOCHAT.gmhra, dropout=0.0),
         ),
         data=replace(TOY_FILMS, n_train=0, frames=8),
-        train=TrainConfig(steps=80, batch_size=12, lr=2e-3, warmup=10, weight_decay=0.05),
+        train=TrainConfig(steps=100, batch_size=12, lr=2e-3, warmup=10, weight_decay=0.05),
         parts=(
             Part("qformer", FROM, frozen=True),
             Part("projection", FROM),
