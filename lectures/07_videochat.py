@@ -18,7 +18,7 @@
 # **75 minutes to read**: about 20 of reading and 55 of exercises · **2 minutes to run** on two CPU cores.
 # The folded sections called *More* at the end add about 15 minutes.
 #
-# Here everything meets: CLIP's tower, BLIP-2's Q-Former, LLaMA, and chats as training data. New is one thing only, *time*. You will put a video into words, then into vectors, see what each way loses, build your own VideoChat, and ask it when, in which order, and why.
+# Here everything meets: CLIP's tower, BLIP-2's Q-Former, LLaMA, and chats as training data. Only one thing is new: *time*. You will put a video into words, then into vectors, see what each way loses, build your own VideoChat, and ask it when, in which order, and why.
 
 # %% [markdown]
 # ## Objectives
@@ -166,7 +166,7 @@ figures.systems()
 # | what changed | — | — | things followed from frame to frame |
 # | the language model | — | GPT-4, with 500 words of the talk so far | `llm-time`, 0.2 M parameters |
 #
-# The last tool but one is ours. It knows the toy world by heart, and nothing like it exists for real videos. We shall look at VideoChat-Text with it and without.
+# The tool for *what changed* is ours alone. It knows the toy world by heart, and nothing like it exists for real videos. We shall look at VideoChat-Text with it and without.
 #
 # The text has a form. Frames one after the other that say the same become one line with its span of time.
 #
@@ -261,6 +261,8 @@ for said, model in (("frames alone", bare), ("with all that tells of time", embe
 # 2. **tell the tokens**: add a vector of its time to each frame: our toy's way;
 # 3. **let the frames see their neighbours**: the relation aggregators of section 4.
 #
+# The first alone cannot be enough: a sentence about times does not put a bag in order. In VideoChat's release the only part that has seen the order is one token, which you will meet in section 4.
+#
 # ### In words
 #
 # VideoChat's prompt says *"The video contains 8 frames sampled at 0.1, 1.3, … seconds."* The sentence must be true, and that is harder than it looks. Many videos have a *variable* frame rate: a frame stays on the screen until the next one comes. Frame number 30 of a phone's video need not be at 1 s. Only the file's **presentation times** tell. And a short clip may have fewer frames than you ask for.
@@ -334,7 +336,7 @@ claims.stored("videochat.timestamps")
 # %% [markdown]
 # ## 4 · GMHRA: frames that see each other
 #
-# Even with a clock each frame is encoded alone. That the triangle *moved* is in no token. UniFormerV2 has two kinds of **relation aggregators** for image towers that shall understand videos:
+# Even with a clock each frame is encoded alone. That the triangle *moved* is in no token. UniFormerV2 has two kinds of **relation aggregators** for image towers that are to understand videos:
 
 # %%
 figures.relations(list(frames(movie, [3.5, 4.5, 5.5, 6.5], 96)))
@@ -549,7 +551,7 @@ capstone.keep(run)
 capstone.curves(run)
 
 # %% [markdown]
-# A loss says little about *seeing*: whoever knows that "when" wants seconds, and "why" a thing that hit, is spared most of it. How much of what your model says comes from the film? We measure the loss on new films three times: with the right film, with the frames of the right film backwards, and with the film of somebody else.
+# A loss says little about *seeing*: a model that only knows that "when" wants seconds, and "why" a thing that hit, already avoids most of it. How much of what your model says comes from the film? We measure the loss on new films three times: with the right film, with the frames of the right film backwards, and with the film of somebody else.
 #
 # > **Predict first.** Which of the three losses are equal for a model that only guesses? For one that sees, but has no time?
 
@@ -689,7 +691,7 @@ claims.table(
 # | image tower | EVA's ViT-g, 39 blocks, frozen | `clip-toy-grid`, a ResNet of 1.4 M, frozen |
 # | aggregators | 8 global ones, no local one | one of each kind |
 # | tokens of a frame | 257 | 16 |
-# | Q-Former | BLIP-2's, of FlanT5-XXL, frozen; 32 + 64 queries | `blip2-toy`'s, trained on; 8 and further queries |
+# | Q-Former | BLIP-2's, of FlanT5-XXL, frozen; 32 + 64 queries | our BLIP-2's, trained further; 8 queries and some more |
 # | language model | Vicuna-7B (StableVicuna-13B), frozen | `llm-time`, 0.2 M, frozen |
 # | time | the sentence | a clock |
 
