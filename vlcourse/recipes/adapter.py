@@ -16,6 +16,9 @@ from vlcourse.recipes.recipe import Part, Recipe
 TOLD_TRAIN = TrainConfig(
     steps=1500, batch_size=32, lr=2e-2, warmup=50, min_lr=0.05, weight_decay=0.02, beta2=0.95
 )
+# Prompts want a far higher rate than matrices do: what 300 steps teach them is followed in 24 % of
+# the cases at 2e-2, in 35 % at .15, in 38 % at .4.
+PROMPTS_TRAIN = replace(TOLD_TRAIN, steps=3000, lr=0.2, weight_decay=0.0)
 TOLD_RUN = RunConfig(eval_every=500)
 TOY_ADAPTER = AdapterConfig(TOY_LLAMA, prompts=20, layers=3)
 # Two of three layers see the picture: what the first one finds depends on one word of the text,
@@ -38,7 +41,7 @@ RECIPES: tuple[Recipe, ...] = (
         doc="LLaMA-Adapter V1 around the frozen llm-toy, which learns to do what it is told.",
         model=TOY_ADAPTER,
         data=ToldData(),
-        train=TOLD_TRAIN,
+        train=PROMPTS_TRAIN,
         run=TOLD_RUN,
         parts=(FROZEN_LLM,),
     ),

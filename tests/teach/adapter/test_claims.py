@@ -39,11 +39,12 @@ def test_version_1_needs_95_percent_of_the_score_with_2_of_the_parameters(
     assert verdict("adapter.cost", made.cost(v1, share=share)).word == word
 
 
-def test_the_cost_says_which_share_may_be_enough() -> None:
+def test_the_cost_says_which_share_is_enough() -> None:
     said = verdict("adapter.cost", made.cost(0.5)).reason
-    assert "95 % of the full score: LoRA, 1.3 %" in said
+    assert "95 % of the full score, in the mean: LoRA, 1.3 %" in said
     assert "V1: 50.0 (47.5 to 52.5) % with 1.7 % of the parameters, 7.64 KiB, 100 ms" in said
-    assert "none here" in verdict("adapter.cost", made.cost(0.5, 0.5)).reason
+    for lora in (0.5, 0.85):  # of .9; the interval of the second reaches 95 % of it
+        assert "none here" in verdict("adapter.cost", made.cost(0.5, lora)).reason
 
 
 @pytest.mark.parametrize(

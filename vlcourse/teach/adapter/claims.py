@@ -59,10 +59,10 @@ def cost(m: Measurement) -> Verdict:
             f"{name}: {of(m, f'{name}: score')} with {share:.3g} % of the parameters, "
             f"{size:.3g} KiB, {seconds:.0f} ms a step"
         )
-    enough = [n for n in names if n != FULL and side(o, f"{n}: ratio", ENOUGH) >= 0]
+    enough = [n for n in names if n != FULL and o[f"{n}: ratio"] >= ENOUGH]
     least = f"{enough[0]}, {100 * o[f'{enough[0]}: share']:.3g} %" if enough else "none here"
     small = o["V1: share"] <= SMALL and o["V1: bytes"] <= FILE * o[f"{FULL}: bytes"]
-    said.append(f"the smallest share that may have 95 % of the full score: {least}")
+    said.append(f"the smallest share with 95 % of the full score, in the mean: {least}")
     return judged([own(m, ENOUGH), 1 if small else 0], "; ".join(said))
 
 

@@ -52,7 +52,7 @@ def zero_init(result: Measurement) -> Figure:
     looks = {"V1": ("closed", MATCH), "V1, random gates": ("random", OTHER)}
     arms: Mapping[str, BY_SEED] = result.figure["by seed"]
     for name, (said, colour) in looks.items():
-        _band(axes[0], arms[name], "loss", colour, said, 1)
+        _band(axes[0], arms[name], "loss", colour, "", 1)  # the names would meet
         _band(axes[1], arms[name], "step", colour, said, 100)
     axes[0].set(xlabel="step", ylabel="training loss (nats)", title="bands: 95 % over seeds")
     axes[1].set(xlabel="step", ylabel="instructions followed (%)", title="gates at first …")
@@ -67,7 +67,7 @@ def zero_init(result: Measurement) -> Figure:
     axes[2].axhline(0, color="black", linestyle="--", linewidth=1.5)
     axes[2].set(xlabel="layer with prompts, from below", ylabel="gate (tanh)", ylim=(-1.1, 1.1))
     axes[2].set_title("gates at the end, a dot a head")
-    axes[2].legend(loc="center right")
+    axes[2].legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.2))
     return figure
 
 
