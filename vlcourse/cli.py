@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vlcourse import VlcourseError, __version__
+from vlcourse.chat import TALKERS
 from vlcourse.commands import UsageError, chat, lectures, training
 
 CAPFILT = """CapFilt (BLIP, section 3.3). IN is a folder, a parquet or tar file, a glob or a hub id
@@ -156,7 +157,15 @@ def build_parser() -> Parser:
     sub = commands.add_parser("ask", help="ask one question about a video or a picture")
     sub.usage = 'vlcourse ask FILE "QUESTION" [--model NAME] [--show] [option ...]'
     sub.description = ASK
-    sub.add_argument("--model", default="videochat-text", help="who (default: videochat-text)")
+    sub.epilog = "\n".join(
+        ["who can be asked:", *(f"  {name:22} {TALKERS[name]}" for name in TALKERS)]
+    )
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.add_argument(
+        "--model",
+        default="videochat-text",
+        help="who, of the names below (default: videochat-text)",
+    )
     sub.add_argument("--show", action="store_true", help="also what the model sees in the file")
     sub.add_argument("--subtitles", default="", metavar="FILE", help="(default: FILE.srt)")
     for name, what in MODELS_OF_ASK.items():

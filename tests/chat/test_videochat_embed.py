@@ -11,7 +11,7 @@ from tiny_videochat import SMALL
 from vlcourse import tokenizers
 from vlcourse.chat import ChatError
 from vlcourse.chat.protocol import Turn
-from vlcourse.chat.videochat_embed import VideoChatEmbed, _trimmed
+from vlcourse.chat.videochat_embed import VideoChatEmbed
 from vlcourse.data.collate.dialogue import DialogueCollate
 from vlcourse.data.collate.video import VideoCollate
 from vlcourse.data.corpus.dialogues import TOY, VIDEOCHAT, Template
@@ -53,6 +53,9 @@ def test_what_it_looks_at() -> None:
     assert account.text == ("The video contains 4 frames sampled at 1.0, 4.0, 7.0, 10.0 seconds.")
     assert account.attention is not None and account.attention.shape == (5, 4)
     torch.testing.assert_close(account.attention.sum(1), torch.ones(5))
+    assert 0 < account.share < 1  # the rest is the aggregators'
+    toy = talker(TOY).account(FILM).text
+    assert toy == "4 frames as 5 vectors among its words, and no sentence."
     still = talker().account(STILL)
     assert still.text == "A picture." and still.times == (0.0,)
 
@@ -88,8 +91,3 @@ def test_the_oldest_turns_are_left_out_where_they_do_not_fit() -> None:
         one.answer(FILM, "where " * 300)
     with pytest.raises(ChatError, match="there is no question"):
         one.answer(FILM, "  ")
-
-
-def test_no_space_stands_around_an_answer() -> None:
-    assert list(_trimmed(iter([" ", " a", " b ", " ", "c", " "]))) == ["a", " b", "  c"]
-    assert list(_trimmed(iter([" ", "  "]))) == []
