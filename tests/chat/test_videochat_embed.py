@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
-from tiny_videochat import SMALL
+from tiny_talkers import embed as talker
 
-from vlcourse import tokenizers
 from vlcourse.chat import ChatError
 from vlcourse.chat.protocol import Turn
-from vlcourse.chat.videochat_embed import VideoChatEmbed
-from vlcourse.data.collate.dialogue import DialogueCollate
-from vlcourse.data.collate.video import VideoCollate
 from vlcourse.data.corpus.dialogues import TOY, VIDEOCHAT, Template
 from vlcourse.data.media import Media
 from vlcourse.generate import Options, search
-from vlcourse.models.llama import LLaMAConfig
-from vlcourse.models.resnet import ResNetConfig
-from vlcourse.models.videochat import VideoChat, VideoChatConfig
-from vlcourse.recipes.blip2 import TOY_QFORMER
-from vlcourse.recipes.llama import TOY_WORDS
 
-TOWER = ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=2, heads=2, strides=(1, 2, 1, 1))
-CONFIG = VideoChatConfig(
-    image=TOWER, image_embed=8, gmhra=SMALL, extra_queries=3, extra_std=0.02, clock="seconds",
-    qformer=replace(
-        TOY_QFORMER, queries=2, width=16, layers=2, heads=2, image_width=64, text="none"
-    ),
-    llm=LLaMAConfig(TOY_WORDS, 16, 1, 2, hidden=16, context=512),
-)  # fmt: skip
 FILM = Media(
     "film", torch.randint(0, 256, (12, 3, 40, 40)).byte(), tuple(float(t) for t in range(12)), 12.0
 )
 STILL = Media("picture", FILM.frames[:1], (0.0,))
-
-
-def talker(template: Template = VIDEOCHAT, context: int = 400) -> VideoChatEmbed:
-    torch.manual_seed(0)
-    model: VideoChat = CONFIG.build()
-    with torch.no_grad():
-        for parameter in model.llm.parameters():
-            parameter.mul_(8)
-    text = DialogueCollate(tokenizers.llama(), context, template)
-    return VideoChatEmbed(model, VideoCollate(text), 4)
 
 
 def test_what_it_looks_at() -> None:

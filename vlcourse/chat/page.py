@@ -93,7 +93,7 @@ class Side:
             seen = strip.account(talk.media, talk.account(talker))
         except ChatError as error:
             seen = strip.notice(str(error))
-        yield seen, before
+        yield seen, gr.skip()  # it may have been asked meanwhile, and its answer stands there
 
     def forget(self, talker: str, request: gr.Request) -> None:
         """The talk with a talker begins anew."""
@@ -197,7 +197,7 @@ def _side(side: str, who: str) -> tuple[Any, ...]:
         )  # fmt: skip
         seen = gr.HTML(elem_id=f"{side}-account", elem_classes="saw", padding=False)
         chat = gr.Chatbot(
-            height=190, show_label=False, render_markdown=False, latex_delimiters=[], buttons=[],
+            height=172, show_label=False, render_markdown=False, latex_delimiters=[], buttons=[],
             feedback_options=None, elem_id=f"{side}-chat",
         )  # fmt: skip
         refused = gr.HTML(elem_id=f"{side}-refused")
