@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import chat_fakes
 import gradio as gr
@@ -284,8 +284,8 @@ def test_the_environment_is_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_was_answered_while_a_talker_looked_stays(tmp_path: Path) -> None:
-    visits, cast = Visits(tmp_path), talks.Cast(Parrot)
-    talk = talks.Talk(EXAMPLES["picture: two circles and a square"].shown()[0], cast)
+    visits = Visits(tmp_path)
+    talk = talks.Talk(EXAMPLES["picture: two circles and a square"].shown()[0], talks.Cast(Parrot))
     visits.of("me").begin(talk)
     request: Any = SimpleNamespace(session_hash="me")
     looks = Side("left", visits).look(chat_fakes.TALKER, request)
@@ -293,6 +293,18 @@ def test_what_was_answered_while_a_talker_looked_stays(tmp_path: Path) -> None:
     assert list(talk.answer(("left", chat_fakes.TALKER), "what?"))
     seen, chat = next(looks)
     assert "class='account'" in seen and chat == gr.skip()
+
+
+def test_who_is_no_longer_asked_says_no_more(tmp_path: Path) -> None:
+    visits, me = Visits(tmp_path), cast(Any, SimpleNamespace(session_hash="me"))
+    talk = talks.Talk(EXAMPLES["picture: two circles and a square"].shown()[0], talks.Cast(Parrot))
+    visits.of("me").begin(talk)
+    side = Side("left", visits)
+    first = side.answer("what?", "one", me)
+    assert [next(first)[0][-1]["content"] for _ in range(2)] == ["…", "what?:"]
+    assert next(side.look("two", me))[1] == []
+    assert not list(first) and not talk.turns[("left", "one")]
+    assert list(side.answer("again?", "one", me))[-1][0][-1]["content"].endswith("after 0 turns")
 
 
 def test_a_notice_is_never_html() -> None:
