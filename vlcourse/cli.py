@@ -25,9 +25,10 @@ new data set (data.source=OUT/kept), and OUT/report.html says what was kept."""
 
 MODEL = "a model of the course, a folder with a model, or a hub id"
 MOST = 1000  # characters of a refusal; a word that was pasted by mistake can be a whole file
-ASK = """Looks at a video or a picture and answers one question about it. --show shows what
-videochat-text reads: that is all it knows. Its own tools know the course's toy world only; for your
-videos name models that you have, as folders, or as hub ids, which are downloaded."""
+ASK = """Looks at a video or a picture and answers one question about it. --show shows what the
+model sees of it; what videochat-text reads is all it knows. Its own tools know the course's toy
+world only; for your videos name models that you have, as folders, or as hub ids, which are
+downloaded."""
 MODELS_OF_ASK = {
     "llm": "a chat model of the transformers library, which answers",
     "captioner": "a BLIP of the transformers library, for each second",
