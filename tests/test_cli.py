@@ -91,6 +91,15 @@ def test_train_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> Non
     assert "--out DIR" in said and "--fresh" in said
 
 
+def test_ask_help_lists_who_can_be_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    from vlcourse.chat.talkers import OFFERS
+
+    with pytest.raises(SystemExit):
+        cli.main(["ask", "--help"])
+    said = capsys.readouterr().out
+    assert {f"  {offer.name:22} {offer.doc}" for offer in OFFERS} <= set(said.splitlines())
+
+
 def test_recipe_help_shows_every_field_with_its_value(capsys: pytest.CaptureFixture[str]) -> None:
     from vlcourse.recipes import RECIPES
 

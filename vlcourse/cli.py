@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from vlcourse import VlcourseError, __version__
+from vlcourse.chat import TALKERS
 from vlcourse.commands import UsageError, chat, lectures, training
 
 CAPFILT = """CapFilt (BLIP, section 3.3). IN is a folder, a parquet or tar file, a glob or a hub id
@@ -24,9 +25,10 @@ new data set (data.source=OUT/kept), and OUT/report.html says what was kept."""
 
 MODEL = "a model of the course, a folder with a model, or a hub id"
 MOST = 1000  # characters of a refusal; a word that was pasted by mistake can be a whole file
-ASK = """Looks at a video or a picture and answers one question about it. --show shows what
-videochat-text reads: that is all it knows. Its own tools know the course's toy world only; for your
-videos name models that you have, as folders, or as hub ids, which are downloaded."""
+ASK = """Looks at a video or a picture and answers one question about it. --show shows what the
+model sees of it; what videochat-text reads is all it knows. Its own tools know the course's toy
+world only; for your videos name models that you have, as folders, or as hub ids, which are
+downloaded."""
 MODELS_OF_ASK = {
     "llm": "a chat model of the transformers library, which answers",
     "captioner": "a BLIP of the transformers library, for each second",
@@ -156,7 +158,15 @@ def build_parser() -> Parser:
     sub = commands.add_parser("ask", help="ask one question about a video or a picture")
     sub.usage = 'vlcourse ask FILE "QUESTION" [--model NAME] [--show] [option ...]'
     sub.description = ASK
-    sub.add_argument("--model", default="videochat-text", help="who (default: videochat-text)")
+    sub.epilog = "\n".join(
+        ["who can be asked:", *(f"  {name:22} {TALKERS[name]}" for name in TALKERS)]
+    )
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.add_argument(
+        "--model",
+        default="videochat-text",
+        help="who, of the names below (default: videochat-text)",
+    )
     sub.add_argument("--show", action="store_true", help="also what the model sees in the file")
     sub.add_argument("--subtitles", default="", metavar="FILE", help="(default: FILE.srt)")
     for name, what in MODELS_OF_ASK.items():

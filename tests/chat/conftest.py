@@ -1,8 +1,12 @@
-"""A film to talk about, and its truth."""
+"""A film to talk about, and its truth; and a browser."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from chat_tabs import browser
 
 from vlcourse.data.media import Media
 from vlcourse.data.segments import Segment
@@ -23,3 +27,9 @@ def film(timeline: Timeline) -> Media:
     said = tuple(Segment(line.begin, line.end, line.text) for line in timeline.lines)
     frames = drawn.frames(timeline, times, 96)
     return Media("film", frames, tuple(times), float(timeline.duration), subtitles=said)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with browser() as launched:
+        yield launched

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from vlcourse.chat import talkers
+from vlcourse.chat import TALKERS, talkers
 from vlcourse.chat.llm import ToyReader
+from vlcourse.chat.opening import open_media
 from vlcourse.chat.perception import Kind, Perceived
 from vlcourse.chat.protocol import Turn
 from vlcourse.chat.tools.pipelines import picture
@@ -137,5 +138,25 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
     assert said in refusal and refusal.count("\n") == 1
 
 
-def test_videochat_text_is_offered() -> None:
-    assert {offer.name for offer in talkers.OFFERS} >= {"videochat-text", "blip-toy-vqa"}
+def test_every_model_that_talks_is_offered() -> None:
+    assert [offer.name for offer in talkers.OFFERS] == list(TALKERS)
+    there = {offer.name for offer in talkers.OFFERS if offer.ready}
+    assert there >= {"videochat-text", "blip-toy-vqa", "blip2-toy-llm", "blip2-toy-seq2seq"}
+    needs = {offer.name: offer.needs for offer in talkers.OFFERS}
+    assert "llm-time" in needs["videochat-text"]  # which reads what the tools say
+    assert needs["videochat-embed"] == ("videochat-toy",)
+    assert needs["adapter-v2-toy-visual"] == ("adapter-v2-toy-visual",)
+
+
+REAL = ("hitting_baseball.mp4", "jesse_dance.mp4", "yoga.mp4")
+READY = [offer.name for offer in talkers.OFFERS if offer.ready]
+
+
+@pytest.mark.parametrize("name", READY)
+def test_real_videos_go_through_every_talker(name: str, shared_data: Path) -> None:
+    talker = talkers.find(name)
+    for file in REAL:
+        media = open_media(shared_data / "video" / file)
+        account = talker.account(media)
+        assert account.text and set(account.times) <= set(media.times)
+        assert "".join(talker.answer(media, "What is she doing?")).strip()

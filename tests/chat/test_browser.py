@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import chat_fakes
 import pytest
 from chat_fakes import Parrot, plain
-from playwright.sync_api import sync_playwright
+from chat_tabs import SECOND, Tab
 
 from vlcourse.chat import serve, talk
 from vlcourse.chat.examples import EXAMPLES
 
 pytestmark = pytest.mark.slow
-OPTIONS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
---disable-background-networking --disable-component-update""".split()
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-INSTALL = "no Chromium here: apt-get install chromium, or .venv/bin/playwright install chromium"
-SECOND = 1000
 LARGEST = 300_000
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with sync_playwright() as started:
-        own = Path(started.chromium.executable_path)
-        found = next(filter(None, map(shutil.which, NAMES)), str(own) if own.is_file() else None)
-        if found is None:
-            pytest.skip(INSTALL)
-        browser = started.chromium.launch(executable_path=found, args=OPTIONS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -46,41 +27,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Parro
         parrot = Parrot(chat_fakes.TALKER)
         with serve.serving(0, talk.Cast(lambda name: parrot)) as address:
             yield address, parrot, folder
-
-
-class Tab:
-    """One visitor's page, what it asked the network for, and what its console said."""
-
-    def __init__(self, chromium: Any, address: str) -> None:
-        self.context = chromium.new_context(viewport={"width": 1280, "height": 800})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(60 * SECOND)
-        self.asked: list[str] = []
-        self.console: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("console", lambda m: self.console.append(f"{m.type}: {m.text}"))
-        self.page.goto(address)
-        self.page.wait_for_selector("#left-account .account")
-
-    def hosts(self) -> set[str]:
-        """Every machine that the page asked for something."""
-        parts = (urlsplit(url) for url in self.asked)
-        return {str(part.hostname) for part in parts if part.scheme in ("http", "https", "ws")}
-
-    def ask(self, question: str) -> None:
-        self.page.fill("#question textarea", question)
-        self.page.press("#question textarea", "Enter")
-
-    def answered(self, text: str, side: str = "left") -> None:
-        """Wait until the last bubble holds this."""
-        script = """([side, text]) => {
-            const all = document.querySelectorAll(`#${side}-chat .bot.message`);
-            return all.length && all[all.length - 1].innerText.includes(text);
-        }"""
-        self.page.wait_for_function(script, arg=[side, text])
-
-    def upload(self, path: Path) -> None:
-        self.page.set_input_files("#upload input[type=file], input[type=file]", str(path))
 
 
 @pytest.fixture
@@ -125,12 +71,32 @@ def test_a_visit(tab: Tab, house: tuple[str, Parrot, Path], tmp_path: Path) -> N
 
 
 def test_two_sides_answer_the_same_question(tab: Tab) -> None:
-    tab.page.click("#right-talker input")
-    tab.page.click(f"#right-talker [role=option]:has-text('{chat_fakes.TALKER}')")
-    tab.page.wait_for_selector("#right-account .account")
+    tab.choose("right", chat_fakes.TALKER)
     tab.ask("both?")
     tab.answered("both?: ", "left")
     tab.answered("both?: ", "right")
+
+
+def test_attention_stands_at_the_times_of_its_frames(tab: Tab) -> None:
+    media = next(iter(EXAMPLES.values())).shown()[0]
+    times = media.uniform(4).times  # those that the parrot sees
+    whole, *bars = tab.page.evaluate("""() => ['.account', '.seen b'].flatMap(
+        name => [...document.querySelectorAll('#left-account ' + name)].map(
+            each => [each.getBoundingClientRect().left, each.getBoundingClientRect().width]))""")
+    shown = [(left - whole[0]) / whole[1] * media.duration for left, _ in bars]
+    assert shown == pytest.approx(times, abs=0.02 * media.duration)
+
+
+def test_on_a_phone_nothing_hangs_over(chromium: Any, house: tuple[str, Parrot, Path]) -> None:
+    tab = Tab(chromium, house[0], (390, 844))
+    tab.ask("what?")
+    tab.answered("after 0 turns")
+    tab.page.click("#left-account summary")
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == 390
+    for part in ("#example", "#upload", "#shown .row", "#left", "#right", "#question", "#send"):
+        box = tab.page.locator(part).bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= 390, part
+    tab.context.close()
 
 
 def test_words_stay_words(tab: Tab) -> None:

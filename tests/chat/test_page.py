@@ -12,16 +12,20 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import chat_fakes
+import gradio as gr
 import pytest
 from chat_fakes import Parrot, Visitor, plain
 
 from vlcourse.chat import talk as talks
 from vlcourse.chat.examples import EXAMPLES
+from vlcourse.chat.page import Side
 from vlcourse.chat.serve import serving
 from vlcourse.chat.strip import notice
+from vlcourse.chat.visits import Visits
 from vlcourse.data.world import Scene
 from vlcourse.data.world.film import write_mp4
 from vlcourse.data.world.timeline import Timeline
@@ -277,6 +281,30 @@ def test_the_environment_is_as_it_was(tmp_path: Path, monkeypatch: pytest.Monkey
     with serving(0, talks.Cast(Parrot)):
         assert len(list(tmp_path.glob(OURS))) == 1
     assert dict(os.environ) == before and not list(tmp_path.glob("*vlcourse*"))
+
+
+def test_what_was_answered_while_a_talker_looked_stays(tmp_path: Path) -> None:
+    visits = Visits(tmp_path)
+    talk = talks.Talk(EXAMPLES["picture: two circles and a square"].shown()[0], talks.Cast(Parrot))
+    visits.of("me").begin(talk)
+    request: Any = SimpleNamespace(session_hash="me")
+    looks = Side("left", visits).look(chat_fakes.TALKER, request)
+    assert next(looks)[1] == []
+    assert list(talk.answer(("left", chat_fakes.TALKER), "what?"))
+    seen, chat = next(looks)
+    assert "class='account'" in seen and chat == gr.skip()
+
+
+def test_who_is_no_longer_asked_says_no_more(tmp_path: Path) -> None:
+    visits, me = Visits(tmp_path), cast(Any, SimpleNamespace(session_hash="me"))
+    talk = talks.Talk(EXAMPLES["picture: two circles and a square"].shown()[0], talks.Cast(Parrot))
+    visits.of("me").begin(talk)
+    side = Side("left", visits)
+    first = side.answer("what?", "one", me)
+    assert [next(first)[0][-1]["content"] for _ in range(2)] == ["…", "what?:"]
+    assert next(side.look("two", me))[1] == []
+    assert not list(first) and not talk.turns[("left", "one")]
+    assert list(side.answer("again?", "one", me))[-1][0][-1]["content"].endswith("after 0 turns")
 
 
 def test_a_notice_is_never_html() -> None:

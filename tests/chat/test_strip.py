@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 
 import pytest
 import torch
+from PIL import Image
 
 from vlcourse.chat import strip
 from vlcourse.chat.protocol import Account
@@ -45,6 +48,27 @@ def test_bars_are_the_mean_over_tokens_and_the_highest_fills_its_place() -> None
     text = strip.account(film(3), Account("words", (0.0, 1.0, 2.0), attention))
     assert re.findall(r"height:(\d+)%", text) == ["94", "41", "100"]
     assert "40% of the attention" in text and "attention of 2 tokens over 3 frames" in text
+
+
+def test_a_frame_stands_where_it_was_shown_and_is_as_wide_as_it_lasts() -> None:
+    attention = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.5, 1.0]])
+    text = strip.account(film(10), Account("words", (1.0, 2.0, 6.0), attention, 0.9))
+    assert re.findall(r"minmax\(34px, ([\d.]+)fr\)", text) == ["10.00", "40.00", "40.00"]
+    assert text.count("padding-left: 10.00%") == 2  # of the frames, and of the tokens below
+    assert "90.0% of it goes to frames" in text
+    kept = re.search(r"data:image/png;base64,([^']+)", text)
+    assert kept
+    with Image.open(io.BytesIO(base64.b64decode(kept[1]))) as image:
+        assert image.size == (360, 2)  # a line for each token, four columns for each hundredth
+        dark = [[image.getpixel((x, y)) == strip.HIGH for x in (20, 100, 300)] for y in (0, 1)]
+    assert dark == [[False, True, False], [False, False, True]]
+
+
+def test_of_very_many_frames_some_are_shown() -> None:
+    attention = torch.full((2, 100), 0.01)
+    text = strip.account(film(100), Account("words", tuple(map(float, range(100))), attention))
+    assert text.count("<figure>") == strip.SEEN == text.count("minmax(")
+    assert "attention of 2 tokens over 100 frames" in text and "goes to frames" not in text
 
 
 @pytest.mark.parametrize("attention", [None, torch.ones(2, 5) / 5])

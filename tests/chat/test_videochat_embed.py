@@ -2,49 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
-from tiny_videochat import SMALL
+from tiny_talkers import embed as talker
 
-from vlcourse import tokenizers
 from vlcourse.chat import ChatError
 from vlcourse.chat.protocol import Turn
-from vlcourse.chat.videochat_embed import VideoChatEmbed, _trimmed
-from vlcourse.data.collate.dialogue import DialogueCollate
-from vlcourse.data.collate.video import VideoCollate
 from vlcourse.data.corpus.dialogues import TOY, VIDEOCHAT, Template
 from vlcourse.data.media import Media
 from vlcourse.generate import Options, search
-from vlcourse.models.llama import LLaMAConfig
-from vlcourse.models.resnet import ResNetConfig
-from vlcourse.models.videochat import VideoChat, VideoChatConfig
-from vlcourse.recipes.blip2 import TOY_QFORMER
-from vlcourse.recipes.llama import TOY_WORDS
 
-TOWER = ResNetConfig(image_size=32, layers=(1, 1, 1, 1), width=2, heads=2, strides=(1, 2, 1, 1))
-CONFIG = VideoChatConfig(
-    image=TOWER, image_embed=8, gmhra=SMALL, extra_queries=3, extra_std=0.02, clock="seconds",
-    qformer=replace(
-        TOY_QFORMER, queries=2, width=16, layers=2, heads=2, image_width=64, text="none"
-    ),
-    llm=LLaMAConfig(TOY_WORDS, 16, 1, 2, hidden=16, context=512),
-)  # fmt: skip
 FILM = Media(
     "film", torch.randint(0, 256, (12, 3, 40, 40)).byte(), tuple(float(t) for t in range(12)), 12.0
 )
 STILL = Media("picture", FILM.frames[:1], (0.0,))
-
-
-def talker(template: Template = VIDEOCHAT, context: int = 400) -> VideoChatEmbed:
-    torch.manual_seed(0)
-    model: VideoChat = CONFIG.build()
-    with torch.no_grad():
-        for parameter in model.llm.parameters():
-            parameter.mul_(8)
-    text = DialogueCollate(tokenizers.llama(), context, template)
-    return VideoChatEmbed(model, VideoCollate(text), 4)
 
 
 def test_what_it_looks_at() -> None:
@@ -53,6 +24,9 @@ def test_what_it_looks_at() -> None:
     assert account.text == ("The video contains 4 frames sampled at 1.0, 4.0, 7.0, 10.0 seconds.")
     assert account.attention is not None and account.attention.shape == (5, 4)
     torch.testing.assert_close(account.attention.sum(1), torch.ones(5))
+    assert 0 < account.share < 1  # the rest is the aggregators'
+    toy = talker(TOY).account(FILM).text
+    assert toy == "4 frames as 5 vectors among its words, and no sentence."
     still = talker().account(STILL)
     assert still.text == "A picture." and still.times == (0.0,)
 
@@ -88,8 +62,3 @@ def test_the_oldest_turns_are_left_out_where_they_do_not_fit() -> None:
         one.answer(FILM, "where " * 300)
     with pytest.raises(ChatError, match="there is no question"):
         one.answer(FILM, "  ")
-
-
-def test_no_space_stands_around_an_answer() -> None:
-    assert list(_trimmed(iter([" ", " a", " b ", " ", "c", " "]))) == ["a", " b", "  c"]
-    assert list(_trimmed(iter([" ", "  "]))) == []

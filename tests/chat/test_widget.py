@@ -9,7 +9,9 @@ from pathlib import Path
 import chat_fakes
 import pytest
 from chat_fakes import Parrot, plain
+from tiny_talkers import embed
 
+from vlcourse.chat import talkers
 from vlcourse.chat.examples import EXAMPLES
 from vlcourse.chat.talk import Cast
 from vlcourse.chat.widget import Chat, chat
@@ -53,6 +55,18 @@ def test_two_questions_about_a_picture(made: Chat) -> None:
     made.example.value = next(iter(EXAMPLES))
     assert "attention of 3 tokens" in made.halves[0].seen.value
     assert "<video" in made.shown.value and "after 1" not in made.halves[0].turns.value
+
+
+def test_text_and_embed_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = ("videochat-text", "videochat-embed")
+    monkeypatch.setattr("vlcourse.chat.widget.first_two", lambda: both)
+    made = chat(Cast(lambda name: embed() if name == both[1] else talkers.find(name)))
+    text, own = (half.seen.value for half in made.halves)
+    assert "at 00:02 the cross went down" in text and "attention" not in text
+    assert "attention of 5 tokens over 4 frames" in own and own.count("<b title=") == 4
+    assert "<p class='said'>down</p>" in ask(made, "which way did the cross go?")
+    assert "<p class='said'>" in made.halves[1].turns.value
+    made.close()
 
 
 def test_what_cannot_be_answered_is_said(made: Chat) -> None:

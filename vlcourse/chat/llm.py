@@ -15,12 +15,12 @@ import torch
 
 from vlcourse import zoo
 from vlcourse.chat import ChatError
+from vlcourse.chat.asking import check_room, toy_question, trimmed
 from vlcourse.chat.history import newest, thinned
 from vlcourse.chat.perception import Perceived
 from vlcourse.chat.protocol import Turn
 from vlcourse.chat.textualise import in_toy_words, textualised
 from vlcourse.data.collate.text import encode_parts
-from vlcourse.data.corpus.corpus import ANSWER, QUESTION
 from vlcourse.data.sources.decode import shorten
 from vlcourse.generate import Options, stream_text
 from vlcourse.models.llama import LLaMA
@@ -77,30 +77,25 @@ class ToyReader:
 
     def answer(self, seen: Perceived, question: str, history: Sequence[Turn]) -> Iterator[str]:
         """A greedily written answer, up to its full stop."""
-        ask = _asked(question)
+        ask = toy_question(question)
         lines, turns = _fitted(
             in_toy_words(seen), history, self._room(self._count(ask)), self._count,
-            lambda turn: self._count(_asked(turn.question)) + self._count(f"{turn.answer}."),
+            lambda turn: self._count(toy_question(turn.question)) + self._count(f"{turn.answer}."),
         )  # fmt: skip
         parts = [(" ".join(lines), False)] if lines else []
         for turn in turns:
-            parts += [(_asked(turn.question), False), (f"{turn.answer}.", False)]
+            parts += [(toy_question(turn.question), False), (f"{turn.answer}.", False)]
         ids, _ = encode_parts(self.tokenizer, [*parts, (ask, False)], 1 << 30, end=False)
         options = Options(self.longest, end=self.tokenizer.eos, stop=(".",))
         tokens = torch.tensor([ids])  # (1, L)
-        return _trimmed(stream_text(self.model, tokens, options, tokenizer=self.tokenizer))
-
-
-def _asked(question: str) -> str:
-    return f"{QUESTION.format(question.lower())} {ANSWER}"
+        return trimmed(stream_text(self.model, tokens, options, tokenizer=self.tokenizer))
 
 
 def _fitted(
     lines: Sequence[str], history: Sequence[Turn], room: int, count: Any, count_turn: Any
 ) -> tuple[list[str], list[Turn]]:
     """The lines of a video's text and the newest turns that fit into ``room`` tokens."""
-    if room < 0:
-        raise ChatError("the question is too long for this language model: ask in fewer words")
+    check_room(room)
     told = thinned(lines, room - min(room // SHARE, sum(map(count_turn, history))), count)
     return told, newest(history, room - sum(map(count, told)), count_turn)
 
@@ -115,16 +110,6 @@ Invent nothing.
 
 The video:
 {}"""
-
-
-def _trimmed(pieces: Iterator[str]) -> Iterator[str]:
-    """Without the spaces before the first word."""
-    begun = False
-    for piece in pieces:
-        piece = piece if begun else piece.lstrip()
-        begun = begun or bool(piece)
-        if piece:
-            yield piece
 
 
 class TransformersChat:
@@ -191,7 +176,7 @@ class TransformersChat:
         )  # fmt: skip
         ids = self._ids("\n".join(lines), turns, question)
         options, tokens = Options(self.longest, end=self._ends()), torch.tensor([ids])  # (1, L)
-        return _trimmed(stream_text(self.model, tokens, options, tokenizer=_Words(self.tokenizer)))
+        return trimmed(stream_text(self.model, tokens, options, tokenizer=_Words(self.tokenizer)))
 
     def _ends(self) -> tuple[int, ...]:
         given = self.model.model.generation_config.eos_token_id

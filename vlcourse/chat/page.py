@@ -83,7 +83,8 @@ class Side:
 
     def look(self, talker: str, request: gr.Request) -> Iterator[tuple[Any, ...]]:
         """What a talker sees, and its talk so far."""
-        talk = self.visits.of(_session(request)).talk
+        visit = self.visits.of(_session(request))
+        talk, visit.asks[self.name] = visit.talk, talker
         if talk is None or not talker:
             yield "", []
             return
@@ -93,7 +94,7 @@ class Side:
             seen = strip.account(talk.media, talk.account(talker))
         except ChatError as error:
             seen = strip.notice(str(error))
-        yield seen, before
+        yield seen, gr.skip()  # it may have been asked meanwhile, and its answer stands there
 
     def forget(self, talker: str, request: gr.Request) -> None:
         """The talk with a talker begins anew."""
@@ -103,7 +104,7 @@ class Side:
     def answer(self, question: str, talker: str, request: gr.Request) -> Iterator[tuple[Any, str]]:
         """A talk with the answer as it grows, and a notice where there is none."""
         visit = self.visits.of(_session(request))
-        talk = visit.talk
+        talk, visit.asks[self.name] = visit.talk, talker
         if not question or not talker:
             yield gr.skip(), ""
             return
@@ -114,8 +115,8 @@ class Side:
         yield [*before, *messages([Turn(question, "…")])], ""
         try:
             for text in talk.answer((self.name, talker), question):
-                if visit.talk is not talk:  # something else was chosen meanwhile
-                    return
+                if visit.talk is not talk or visit.asks[self.name] != talker:
+                    return  # something else, or somebody else, was chosen meanwhile
                 yield [*before, *messages([Turn(question, text)])], ""
         except ChatError as error:
             yield before, strip.notice(str(error))
@@ -197,7 +198,7 @@ def _side(side: str, who: str) -> tuple[Any, ...]:
         )  # fmt: skip
         seen = gr.HTML(elem_id=f"{side}-account", elem_classes="saw", padding=False)
         chat = gr.Chatbot(
-            height=190, show_label=False, render_markdown=False, latex_delimiters=[], buttons=[],
+            height=172, show_label=False, render_markdown=False, latex_delimiters=[], buttons=[],
             feedback_options=None, elem_id=f"{side}-chat",
         )  # fmt: skip
         refused = gr.HTML(elem_id=f"{side}-refused")

@@ -30,6 +30,9 @@ class Account:
     attention: Tensor | None = None
     """(Q, T) how much each of the model's Q tokens attends to each of those frames; rows sum to 1.
     None where it has none to show."""
+    share: float = 1.0
+    """How much of their attention goes to those frames, the mean over the tokens; the rest goes to
+    what is made of all frames together."""
 
 
 class Talker(Protocol):

@@ -61,18 +61,16 @@ def playable(media: Media) -> bytes:
 
 
 def account(media: Media, found: Account) -> str:
-    """What a model saw: its frames with the attention that each gets, and the text it read."""
+    """What a model saw: its frames along the time, with the attention that each gets, and the text
+    that it read."""
     seen = media.at(list(found.times))
     attention = found.attention
     if attention is not None and attention.shape[-1] != len(seen.times):
         attention = None
-    kept = _spread(len(seen.times), SEEN)
-    frames = ""
-    if not media.still:
-        frames = "".join(_seen(seen, attention, i) for i in kept)
-        frames = f"<div class='seen'>{frames}</div>"
+    frames = "" if media.still else _along(seen, attention)
+    tokens = _tokens(seen, attention, found.share)
     text = f"<pre class='text'>{escape(found.text)}</pre>"
-    return f"<div class='account'>{frames}{_tokens(attention)}{text}</div>"
+    return f"<div class='account'>{frames}{tokens}{text}</div>"
 
 
 def notice(text: str, kind: str = "refused") -> str:
@@ -125,6 +123,27 @@ def _axis(media: Media, kept: Sequence[int]) -> str:
     return f"<div class='axis'>{marks}</div><div class='ends'>{ends}</div>"
 
 
+def _along(seen: Media, attention: Tensor | None) -> str:
+    """The frames that a model looked at, each as wide as the time until the next one."""
+    kept = _spread(len(seen.times), SEEN)
+    begun, spans = _spans(seen, kept)
+    columns = " ".join(f"minmax(34px, {span:.2f}fr)" for span in spans)
+    frames = "".join(_seen(seen, attention, i) for i in kept)
+    style = f"padding-left: {begun:.2f}%; grid-template-columns: {columns}"
+    return f"<div class='seen' style='{style}'>{frames}</div>"
+
+
+def _spans(seen: Media, kept: Sequence[int]) -> tuple[float, list[float]]:
+    """When the first of the frames was shown, and how long until the next one, or the end.
+
+    In hundredths of the duration.
+    """
+    times = [seen.times[i] for i in kept]
+    whole = max(seen.duration, times[-1], 1e-9) / 100
+    ends = [*times[1:], max(seen.duration, times[-1])]
+    return times[0] / whole, [(b - a) / whole for a, b in zip(times, ends, strict=True)]
+
+
 def _seen(seen: Media, attention: Tensor | None, i: int) -> str:
     """One frame that a model looked at, above a bar of its share of the attention."""
     second, bar, title = f"{seen.times[i]:.1f} s", "", ""
@@ -138,20 +157,25 @@ def _seen(seen: Media, attention: Tensor | None, i: int) -> str:
     )
 
 
-def _tokens(attention: Tensor | None) -> str:
-    """(Q, T) → a folded picture: a line for each token, a column for each of several frames."""
+def _tokens(seen: Media, attention: Tensor | None, share: float) -> str:
+    """(Q, T) → a folded picture: a line for each token, along the time as the frames above it."""
     if attention is None or attention.shape[-1] < 2:
         return ""
     shares = attention.float().cpu()
     shares = (shares / shares.amax(dim=-1, keepdim=True).clamp(min=1e-9))[..., None]  # (Q, T, 1)
     low, high = torch.tensor(LOW), torch.tensor(HIGH)
-    pixels = (low + shares * (high - low)).round().to(torch.uint8).numpy()  # (Q, T, 3)
-    image = _image(Image.fromarray(np.ascontiguousarray(pixels)), "PNG", "class='tokens'")
+    pixels = (low + shares * (high - low)).round().to(torch.uint8)  # (Q, T, 3)
+    begun, spans = _spans(seen, range(len(seen.times)))
+    widths = torch.tensor([max(round(4 * span), 1) for span in spans])
+    wide = pixels.repeat_interleave(widths, dim=1).numpy()  # (Q, about 400, 3)
+    image = _image(Image.fromarray(np.ascontiguousarray(wide)), "PNG", "class='tokens'")
     count, frames = shares.shape[:2]
+    rest = f" {share:.1%} of it goes to frames, the rest to what is made of all together."
     return (
         f"<details class='attention'><summary>attention of {count} tokens over {frames} frames"
-        f"</summary>{image}<p class='note'>a line is a token, a column a frame; dark: most of this "
-        "token's attention</p></details>"
+        f"</summary><div style='padding-left: {begun:.2f}%'>{image}</div><p class='note'>a line is "
+        "a token, from left to right the time; dark: most of this token's attention."
+        f"{rest * (share < 1)}</p></details>"
     )
 
 

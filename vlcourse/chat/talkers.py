@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from vlcourse import zoo
-from vlcourse.chat import ChatError
+from vlcourse.chat import TALKERS, ChatError
+from vlcourse.chat.adapter import AdapterTalker
+from vlcourse.chat.blip2 import BLIP2Talker
 from vlcourse.chat.llm import ToyReader
 from vlcourse.chat.protocol import Account as Account
 from vlcourse.chat.protocol import Talker as Talker
 from vlcourse.chat.protocol import Turn as Turn
 from vlcourse.chat.tools.toy import toy_tools
+from vlcourse.chat.videochat_embed import VideoChatEmbed
 from vlcourse.chat.videochat_text import VideoChatText
 from vlcourse.chat.vqa import VQATalker
 from vlcourse.names import no_such
@@ -51,18 +55,28 @@ def _there(name: str) -> bool:
 
 
 def toy_llm() -> ToyReader:
-    """The small language model that reads of films; where it is not there, that of pictures."""
-    return ToyReader("llm-time" if _there("llm-time") else "llm-toy")
+    """The small language model that reads of films."""
+    return ToyReader("llm-time")
+
+
+def _offer(name: str, make: Callable[[], Talker], *needs: str) -> Offer:
+    return Offer(name, TALKERS[name], make, needs)
 
 
 OFFERS: tuple[Offer, ...] = (
-    Offer(
-        "videochat-text", "VideoChat-Text: the video in words, and a language model that answers",
-        lambda: VideoChatText(toy_tools(), toy_llm()), ("blip-toy", "clip-toy", "llm-toy"),
+    _offer(
+        "videochat-text", lambda: VideoChatText(toy_tools(), toy_llm()),
+        "blip-toy", "clip-toy", "llm-time",
     ),
-    Offer(
-        "blip-toy-vqa", "BLIP, asked about the frame in the middle",
-        lambda: VQATalker("blip-toy-vqa"), ("blip-toy-vqa",),
+    _offer("videochat-embed", partial(VideoChatEmbed.of, "videochat-toy"), "videochat-toy"),
+    *(
+        _offer(name, partial(kind, name), name)
+        for kind, name in (
+            (VQATalker, "blip-toy-vqa"),
+            (BLIP2Talker, "blip2-toy-llm"),
+            (BLIP2Talker, "blip2-toy-seq2seq"),
+            (AdapterTalker, "adapter-v2-toy-visual"),
+        )
     ),
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ import torch
 
 from vlcourse import zoo
 from vlcourse.chat import ChatError
-from vlcourse.chat.asking import asked
+from vlcourse.chat.asking import asked, trimmed
 from vlcourse.chat.protocol import Account, Turn
 from vlcourse.data.collate.video import VideoCollate
 from vlcourse.data.corpus.dialogues import TOY
@@ -50,18 +50,26 @@ class VideoChatEmbed:
         if not isinstance(model, VideoChat):
             raise ChatError(f"{name} is a {type(model).__name__}, and no VideoChat")
         data: Any = recipe.data
-        return cls(model, recipe.collate(train=False), data.frames, name)
+        return cls(model, recipe.collate(train=False), data.frames)
 
     def account(self, media: Media) -> Account:
         """The sentence about the frames, and where the queries look: (Q, T)."""
         seen = media.uniform(self.frames)
         batch = self.collate([self._sample(seen, (("", ""),))])
         with evaluating(self.model), torch.inference_mode():
-            looks = self.model.looks(**self._shown(batch))[0]  # (Q, T + 1)
-        each = looks[:, : len(seen.times)].cpu()
-        attention = each / each.sum(dim=1, keepdim=True)
-        said = "A picture." if media.still else sampled(seen.times)
-        return Account(said, seen.times, attention)
+            looks = self.model.looks(**self._shown(batch))[0].cpu()  # (Q, T + 1)
+        each = looks[:, : len(seen.times)]
+        share = each.sum(dim=1, keepdim=True)  # the rest looks at the aggregators' token
+        return Account(self._said(seen, len(looks)), seen.times, each / share, float(share.mean()))
+
+    def _said(self, seen: Media, queries: int) -> str:
+        """What the language model is told of the frames, in words or otherwise."""
+        if seen.still:
+            return "A picture."
+        if self.collate.text.template.times:
+            return sampled(seen.times)
+        vectors = queries * self.model.config.spread
+        return f"{len(seen.times)} frames as {vectors} vectors among its words, and no sentence."
 
     def answer(self, media: Media, question: str, history: Sequence[Turn] = ()) -> Iterator[str]:
         """Pieces of an answer; the oldest turns are left out where they do not fit."""
@@ -78,7 +86,7 @@ class VideoChatEmbed:
             self.model, tokens, options, tokenizer=tokenizer, at=batch["at"].to(self._device),
             **self._shown(batch),
         )  # fmt: skip
-        return _trimmed(pieces)
+        return trimmed(pieces)
 
     def _fitting(self, media: Media, words: str, history: list[Turn]) -> dict[str, Any]:
         """The chat with as many of the newest turns as the context has room for."""
@@ -108,18 +116,3 @@ class VideoChatEmbed:
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
-
-
-def _trimmed(pieces: Iterator[str]) -> Iterator[str]:
-    """The pieces without space at the beginning, and at the end."""
-    held = ""
-    begun = False
-    for piece in pieces:
-        piece = held + piece
-        if not begun:
-            piece = piece.lstrip()
-        kept = piece.rstrip()
-        held = piece[len(kept) :]
-        if kept:
-            begun = True
-            yield kept

@@ -23,6 +23,7 @@ class Visit:
 
     def __init__(self) -> None:
         self.talk: Talk | None = None
+        self.asks: dict[str, str] = {}  # on each side of the page, the talker
         self.folder: Path | None = None
         self.seen = 0.0
 

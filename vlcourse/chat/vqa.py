@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vlcourse import zoo
-from vlcourse.chat import ChatError
+from vlcourse.chat import ChatError, picture
 from vlcourse.chat.asking import asked
 from vlcourse.chat.protocol import Account, Turn
-from vlcourse.data.collate.pictures import normalise, resize
 from vlcourse.data.media import Media
 from vlcourse.evals.vqa import LONGEST
 from vlcourse.generate import Options, stream_text
@@ -32,22 +31,19 @@ class VQATalker:
         self.tokenizer: Any = zoo.find(name).tokenizer()
 
     def account(self, media: Media) -> Account:
-        """The middle frame."""
-        middle = media.uniform(1)
-        where = "" if media.still else f"one frame, shown at {middle.times[0]:.1f} seconds"
-        return Account(where or "the picture", middle.times)
+        """The picture, or the middle frame."""
+        return picture.account(media)
 
     def answer(self, media: Media, question: str, history: Sequence[Turn] = ()) -> Iterator[str]:
         """A greedily written answer; ``history`` is not read."""
-        words = asked(question).lower()
+        words, config = asked(question).lower(), self.model.config
         try:
-            questions, mask = self.tokenizer(words, self.model.config.text.context)  # (1, L)
+            questions, mask = self.tokenizer(words, config.text.context)  # (1, L)
         except TokenizerError as error:
             raise ChatError(str(error)) from error
-        device = next(self.model.parameters()).device
-        frame = resize(media.uniform(1).frames[0], self.model.config.image.image_size)
-        pixels = normalise(frame[None].to(device))  # (1, 3, S, S)
+        pixels = picture.pixels(media, config.image.image_size, self.model)
         return stream_text(
             self.model, None, Options(LONGEST, end=self.tokenizer.sep), tokenizer=self.tokenizer,
-            pixels=pixels, questions=questions.to(device), questions_mask=mask.to(device),
+            pixels=pixels, questions=questions.to(pixels.device),
+            questions_mask=mask.to(pixels.device),
         )  # fmt: skip
