@@ -153,7 +153,7 @@ def v2_disjoint(result: Measurement) -> Figure:
     judged = {"captions": ("captions true", TEXT, "s"), **FOLLOWED}
     arms_by_seed(axes[0], arms, list(words.values()), judged)
     axes[0].set(ylim=(0, 103), xlabel="training", title="dots: seeds")
-    axes[0].legend(loc="lower left")
+    axes[0].legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.3))
     rows = {
         f"{said},\nminus {name}": f"{what}, {name}"
         for what, said in (("captions", "captions"), ("score", "instructions"))
