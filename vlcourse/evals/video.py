@@ -39,6 +39,7 @@ def film_questions(
     seconds: tuple[int, int] = (LONG_ENOUGH, LONGEST),
     seed: int = 9,
     as_tags: bool = False,
+    easy: bool = False,
 ) -> list[Asked]:
     """As many questions of each kind, each about a film of its own kind of questions.
 
@@ -51,6 +52,8 @@ def film_questions(
         seed: another seed gives other films.
         as_tags: only questions that tags at each second answer; kinds of which there are none are
             left out.
+        easy: also questions that a guess would often answer, such as when something was in a short
+            film.
     """
     if as_tags:
         kinds = [kind for kind in kinds if kind not in ("direction", "cause")]
@@ -58,7 +61,7 @@ def film_questions(
     while any(left.values()):
         script = Script.sample(hash_int(seed, _SEED, i), split, seconds)
         for kind in kinds:
-            asked = questions(script, (kind,)) if left[kind] else []
+            asked = questions(script, (kind,), easy) if left[kind] else []
             if as_tags:
                 asked = [question for question in asked if in_tags(script, question)]
             if asked:
@@ -100,6 +103,11 @@ def marks(asked: Sequence[Asked], answers: Sequence[str]) -> dict[str, Tensor]:
     return {kind: torch.tensor(found[kind], dtype=torch.float32) for kind in order if kind in found}
 
 
+def near(kind: str) -> str:
+    """A kind of question as its marks are called where a second off counts as right."""
+    return NEAR if kind == "localisation" else kind
+
+
 def score(asked: Sequence[Asked], answers: Sequence[str]) -> dict[str, float]:
     """Accuracy by kind of question; "temporal", the mean of those that only time answers, where a
     second off counts as right; and "worst", the least of them with every second exact."""
@@ -107,8 +115,8 @@ def score(asked: Sequence[Asked], answers: Sequence[str]) -> dict[str, float]:
         kind: float(values.double().mean()) for kind, values in marks(asked, answers).items()
     }
     if set(TEMPORAL) <= set(accuracy):
-        near = [accuracy[NEAR if kind == "localisation" else kind] for kind in TEMPORAL]
-        accuracy["temporal"] = sum(near) / len(near)
+        found = [accuracy[near(kind)] for kind in TEMPORAL]
+        accuracy["temporal"] = sum(found) / len(found)
         accuracy["worst"] = min(accuracy[kind] for kind in TEMPORAL)
     return accuracy
 

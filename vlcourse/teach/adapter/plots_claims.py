@@ -25,7 +25,7 @@ BY_SEED = Sequence[Mapping[str, float]]
 FOLLOWED = {"score": ("instructions followed", MATCH, "o")}
 
 
-def _band(axis: Axes, found: BY_SEED, what: str, colour: str, name: str, scale: float) -> None:
+def band(axis: Axes, found: BY_SEED, what: str, colour: str, name: str, scale: float) -> None:
     """What was noted on the way, a mean over seeds with its interval."""
     steps = steps_of(found[0], what)
     values = [[scale * own[f"{what} {step}"] for own in found] for step in steps]
@@ -37,7 +37,7 @@ def _band(axis: Axes, found: BY_SEED, what: str, colour: str, name: str, scale: 
     axis.set_xlim(0, 1.4 * steps[-1])
 
 
-def _own(result: Measurement) -> Measurement:
+def with_own(result: Measurement) -> Measurement:
     """The same, with its own number among the others, as "own"."""
     assert result.low is not None and result.high is not None
     number = {"own": result.measured, "own low": result.low, "own high": result.high}
@@ -52,8 +52,8 @@ def zero_init(result: Measurement) -> Figure:
     looks = {"V1": ("closed", MATCH), "V1, random gates": ("random", OTHER)}
     arms: Mapping[str, BY_SEED] = result.figure["by seed"]
     for name, (said, colour) in looks.items():
-        _band(axes[0], arms[name], "loss", colour, "", 1)  # the names would meet
-        _band(axes[1], arms[name], "step", colour, said, 100)
+        band(axes[0], arms[name], "loss", colour, "", 1)  # the names would meet
+        band(axes[1], arms[name], "step", colour, said, 100)
     axes[0].set(xlabel="step", ylabel="training loss (nats)", title="bands: 95 % over seeds")
     axes[1].set(xlabel="step", ylabel="instructions followed (%)", title="gates at first …")
     for x, (name, (said, colour)) in enumerate(looks.items()):
@@ -125,7 +125,7 @@ def v2_bias(result: Measurement) -> Figure:
                 ylabel="followed (%)")  # fmt: skip
     axes[0].legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2))
     rows = {"prompts of as many\nparameters": "own", "its prompts alone": "bare"}
-    effects(axes[1], _own(result), rows, (MATCH, MATCH))
+    effects(axes[1], with_own(result), rows, (MATCH, MATCH))
     axes[1].set(xlabel="points (95 % interval)", title="V2 minus …")
     return figure
 
@@ -178,7 +178,7 @@ def v2_early(result: Measurement) -> Figure:
     axes[0].set_title("instructions about pictures, dots: seeds")
     axes[0].legend(loc="lower left")
     for name, (said, colour, _) in looks.items():
-        _band(axes[1], result.figure["by seed"][name], "loss", colour, said, 1)
+        band(axes[1], result.figure["by seed"][name], "loss", colour, said, 1)
     axes[1].set(xlabel="step", ylabel="training loss (nats)", title="bands: 95 % over seeds")
     return figure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
+from vlcourse.teach.videochat.claims import CLAIMS as CLAIMS
 from vlcourse.teach.videochat.exercises import EXERCISES as EXERCISES
-
-CLAIMS: tuple = ()
-PLOTS: dict = {}
+from vlcourse.teach.videochat.plots_claims import PLOTS as PLOTS

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from vlcourse import engine
 from vlcourse.engine.config import NonFiniteLoss, RunConfig
-from vlcourse.evals import metrics
 from vlcourse.layers.frozen import freeze
 from vlcourse.models.adapter_v2 import AdapterV2
 from vlcourse.recipes import RECIPES, Recipe, parts
 from vlcourse.teach.blip.experiments.cache import alone, each, kept, place
-from vlcourse.teach.blip.experiments.score import Found, with_ends
-from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.blip.experiments.score import Found, Scores
+from vlcourse.teach.blip.experiments.score import measurement as measurement
 
 SEEDS = (0, 1, 2)
 TUNING_SEED = 100  # of weights and scenes that no arm has
-Scores = Mapping[str, Sequence[Found]]
 
 
 @dataclass(frozen=True)
@@ -160,35 +158,3 @@ def all_of(
     jobs = [(name, seed, rates[name], settings) for seed in seeds for name in names]
     found = dict(zip((job[:2] for job in jobs), each(function, jobs), strict=True))
     return {name: [found[name, seed] for seed in seeds] for name in names}
-
-
-def measurement(
-    values: Sequence[float],
-    scores: Scores,
-    told: Sequence[str],
-    seeds: Sequence[int],
-    settings: Settings,
-    others: Mapping[str, float],
-    figure: Mapping[str, Any] | None = None,
-) -> Measurement:
-    """The mean of ``values`` over the seeds, with all that was found.
-
-    Args:
-        values: one for each seed.
-        scores: of each arm and seed.
-        told: which of an arm's numbers go to ``others`` with intervals, as "V1: score".
-        seeds, settings: of the arms.
-        others, figure: more of them.
-    """
-    low, high = metrics.seed_interval(values)
-    numbers = dict(others)
-    for name, found in scores.items():
-        for what in told:
-            if what in found[0]:
-                numbers |= with_ends(f"{name}: {what}", [own[what] for own in found])
-    by_seed = {name: [dict(own) for own in found] for name, found in scores.items()}
-    return Measurement(
-        measured=sum(values) / len(values), low=low, high=high, seeds=tuple(seeds),
-        recipe={"settings": asdict(settings)}, others=numbers,
-        figure={"by seed": by_seed, **(figure or {})},
-    )  # fmt: skip
