@@ -88,11 +88,19 @@ class FilmData:
         return VideoCollate(text, config.image.image_size, augment)
 
     def measure(self, config: Any, run: TrainConfig) -> Measure:
-        """Questions about films on unseen compositions; and with the middle frame alone."""
+        """Questions about films on unseen compositions and, as "known: …", about new films of known
+        ones; each with the middle frame alone, too."""
         collate = self.collate(config, train=False)
-        return lambda model: filmed.seen(
-            filmed.as_videochat(model), collate, count=self.frames, kinds=self.kinds
-        )
+
+        def both(model: Any) -> dict[str, float]:
+            chat = filmed.as_videochat(model)
+            unseen, known = (
+                filmed.seen(chat, collate, split, count=self.frames, kinds=self.kinds)
+                for split in ("heldout", "test")
+            )
+            return unseen | {f"known: {name}": value for name, value in known.items()}
+
+        return both
 
 
 TEST_CHATS = 64  # of the reader's own data, that the loss is measured on
