@@ -302,7 +302,10 @@ def test_who_is_no_longer_asked_says_no_more(tmp_path: Path) -> None:
     side = Side("left", visits)
     first = side.answer("what?", "one", me)
     assert [next(first)[0][-1]["content"] for _ in range(2)] == ["…", "what?:"]
+    slow = side.look("one", me)
+    assert "looking" in next(slow)[0]
     assert next(side.look("two", me))[1] == []
+    assert not list(slow)  # what the first one sees does not take the second one's place
     assert not list(first) and not talk.turns[("left", "one")]
     assert list(side.answer("again?", "one", me))[-1][0][-1]["content"].endswith("after 0 turns")
 

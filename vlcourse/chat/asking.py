@@ -18,7 +18,7 @@ def asked(question: str) -> str:
     """
     words = " ".join(question.split())
     if not words:
-        raise ChatError("there is no question: ask something about the video")
+        raise ChatError("there is no question: ask something about it")
     if len(words) > MOST:
         raise ChatError(
             f"a question of {len(words):,} characters is too long: at most {MOST:,} can be asked"

@@ -56,7 +56,7 @@ EXAMPLES: dict[str, Example] = {
         Example("film: two hits and a new colour", 7, movie),
         Example("film: three that go away", 27, movie),
         Example("film: three that move", 28, movie),
-        Example("picture: a square, a triangle, a star", 11, picture),
+        Example("picture: two triangles and a square", 11, picture),
         Example("picture: two circles and a square", 13, picture),
     )
 }

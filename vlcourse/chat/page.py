@@ -94,7 +94,8 @@ class Side:
             seen = strip.account(talk.media, talk.account(talker))
         except ChatError as error:
             seen = strip.notice(str(error))
-        yield seen, gr.skip()  # it may have been asked meanwhile, and its answer stands there
+        if visit.looks_at(talk, self.name, talker):
+            yield seen, gr.skip()  # it may have been asked meanwhile: its answer stands there
 
     def forget(self, talker: str, request: gr.Request) -> None:
         """The talk with a talker begins anew."""
@@ -115,8 +116,8 @@ class Side:
         yield [*before, *messages([Turn(question, "…")])], ""
         try:
             for text in talk.answer((self.name, talker), question):
-                if visit.talk is not talk or visit.asks[self.name] != talker:
-                    return  # something else, or somebody else, was chosen meanwhile
+                if not visit.looks_at(talk, self.name, talker):
+                    return
                 yield [*before, *messages([Turn(question, text)])], ""
         except ChatError as error:
             yield before, strip.notice(str(error))

@@ -27,6 +27,10 @@ class Visit:
         self.folder: Path | None = None
         self.seen = 0.0
 
+    def looks_at(self, talk: Talk, side: str, talker: str) -> bool:
+        """Whether this is still what is shown on a side: nothing and nobody else was chosen."""
+        return self.talk is talk and self.asks.get(side) == talker
+
     def begin(self, talk: Talk | None, folder: Path | None = None) -> None:
         """Look at something else; what was looked at before is forgotten, and its file deleted."""
         before, self.folder, self.talk = self.folder, folder, talk
