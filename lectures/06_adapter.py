@@ -507,6 +507,8 @@ for sharing in ("disjoint", "shared"):
 claims.stored("adapter.v2_disjoint")
 
 # %% [markdown]
+# The interference is there: with shared parameters, instructions lose nine points, and disjoint groups keep them. But captions pay for it. In these 300 steps their own few parameters hardly begin to caption (5 % are true), and all parameters together do (83 %). The rule looks at the mean of both scores, and so it says *fails*.
+#
 # ### Idea 3 · Early fusion
 #
 # V1 adds what CLIP saw to each prompt of the *late* layers. There the picture and the instruction share one narrow way, and disturb each other. V2 separates them: visual tokens enter the **first** K layers, static prompts the **last** L of N layers, and no layer has both. In the paper N = 32, L = 31 and K = 1.
@@ -534,6 +536,8 @@ print(asked("what colour is the ring?", given="a red ring is above a blue star."
 claims.stored("adapter.v2_expert")
 
 # %% [markdown]
+# Read who was asked. These models followed instructions in words only, and saw pictures only with captions. With the expert's caption *alone* they follow 72 %, and showing them the picture as well disturbs them: 36 %. An expert helps a model that cannot see. One whose eyes were trained for something else would do better to close them.
+#
 # ## 6 · Your own adapter
 #
 # Now put it together: a LLaMA-Adapter V2 around `llm-toy`, for instructions in words. Yours learns beside the library's, from the same weights and on the same batches.
