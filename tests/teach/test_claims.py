@@ -142,7 +142,7 @@ def test_the_ledger_is_a_table_in_a_notebook_and_short_lines_elsewhere() -> None
     assert [row.claim.id for row in table] == [entry.id for entry in claims.CLAIMS]
     lines = repr(table).splitlines()
     assert max(map(len, lines)) < 100
-    systems = ("clip.", "blip.", "blip2.", "llama.", "adapter.")
+    systems = ("clip.", "blip.", "blip2.", "llama.", "adapter.", "videochat.")
     assert sum(line.startswith(systems) for line in lines) == len(table)
     assert sum("interval over:" in line for line in lines) == len(table)
     shown = table._repr_markdown_()

@@ -27,8 +27,8 @@ def temporal(m: Measurement) -> Verdict:
         for name in ("Embed", "Embed, middle frame", "language model alone", "Text")
     )
     reason = (
-        f"questions about time, trained alike: {trained}; as they ship: {shipped}; all frames minus "
-        f"their mean {effect(o, 'pooled')}; Embed minus Text {effect(o, 'Embed − Text')}"
+        f"questions about time, trained alike: {trained}; as they ship: {shipped}; all frames "
+        f"minus their mean {effect(o, 'pooled')}; Embed minus Text {effect(o, 'Embed − Text')}"
     )
     without = ("Embed − language model alone", "Embed − Embed, middle frame")
     return judged([own(m), side(o, "pooled"), *(side(o, name) for name in without)], reason)
@@ -49,9 +49,9 @@ def text_loses(m: Measurement) -> Verdict:
     ]
     reason = (
         f"questions about time, read by the same language model: events "
-        f"{of(m, 'events told: temporal')}, perfect tags {of(m, 'perfect tags: temporal')}, toy "
-        f"tools {of(m, 'toy tools: temporal')}; events minus perfect tags {', '.join(parts)}; kinds "
-        f"that clearly lose: {', '.join(lost) or 'none'}; events minus toy tools "
+        f"{of(m, 'events told: temporal')}, perfect tags {of(m, 'perfect tags: temporal')}, "
+        f"toy tools {of(m, 'toy tools: temporal')}; events minus perfect tags {', '.join(parts)}; "
+        f"kinds that clearly lose: {', '.join(lost) or 'none'}; events minus toy tools "
         f"{effect(o, 'tools')}"
     )
     return judged([own(m)], reason)
@@ -66,7 +66,8 @@ def gmhra(m: Measurement) -> Verdict:
     )
     o = m.others
     reason = (
-        f"questions about time: {arms}; with minus without a local aggregator {effect(o, 'local')}; "
+        f"questions about time: {arms}; with minus without a local aggregator "
+        f"{effect(o, 'local')}; "
         f"training loss at the end, mean minus looking {effect(o, 'loss', 'nats')}"
     )
     return judged([own(m)], reason)

@@ -10,8 +10,8 @@ from vlcourse.data.world.video_questions import VIDEO_KINDS
 from vlcourse.evals.metrics import seed_interval
 from vlcourse.evals.video import near
 from vlcourse.teach.adapter.plots_claims import band, with_own
-from vlcourse.teach.blip2 import plots
 from vlcourse.teach.blip.plots_claims import arms_by_seed
+from vlcourse.teach.blip2 import plots
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.clip.plots_claims import effects
 from vlcourse.teach.drawing import new_figure

@@ -1,8 +1,8 @@
 """The experiments behind the claims of lecture 07.
 
-Arms begin from the trained videochat-toy, whose aggregators and clock begin anew in all of them, and
-go on for as many steps; only videochat.stages begins from a BLIP-2. Films and their features are the
-same for all arms and seeds. The cache keeps what is done.
+Arms begin from the trained videochat-toy, whose aggregators and clock begin anew in all of them,
+and go on for as many steps; only videochat.stages begins from a BLIP-2. Films and their
+features are the same for all arms and seeds. The cache keeps what is done.
 
 Planned, for three seeds. A step of 16 films of ten frames takes .45 s of one core, so an arm of 150
 steps takes some 70 seconds, its tests 10; the features of 3,000 films 30 seconds, once.

@@ -2,8 +2,9 @@
 
 An arm begins with its weights, but for what the arms differ in: the aggregators and the clock begin
 anew in every arm, with the seed, and learn along with all the rest. The same films are there for
-all arms and seeds, and have gone through the frozen tower before (:mod:`vlcourse.recipes.features`);
-the seed says what is fresh, what is dropped out, and in which order the chats come.
+all arms and seeds, and have gone through the frozen tower before
+(:mod:`vlcourse.recipes.features`); the seed says what is fresh, what is
+dropped out, and in which order the chats come.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from torch import Tensor
 from vlcourse import zoo
 from vlcourse.data.world.video_questions import TEMPORAL, VIDEO_KINDS, in_tags
 from vlcourse.evals import filmed, metrics, video
-from vlcourse.teach.blip2.experiments.score import kinds_mean, mean_of
 from vlcourse.teach.blip.experiments.cache import kept
 from vlcourse.teach.blip.experiments.score import Scores, measurement, minus, with_ends
+from vlcourse.teach.blip2.experiments.score import kinds_mean, mean_of
 from vlcourse.teach.measurement import Measurement
 from vlcourse.teach.videochat import watching
 from vlcourse.teach.videochat.experiments import arms
@@ -106,9 +106,9 @@ def temporal(seeds: Sequence[int] = SEEDS, settings: Settings | None = None) -> 
 
     Returns:
         ``measured``: questions about time, an arm that learns from all frames minus one that learns
-        from the middle one, paired by seed. In ``others``: "pooled" for the same against the frames'
-        mean; of the systems as they ship "Embed: temporal" and so on, over questions; and Embed
-        minus each other, as "Embed − Text".
+        from the middle one, paired by seed. In ``others``: "pooled" for the same against the
+        frames' mean; of the systems as they ship "Embed: temporal" and so on, over questions; and
+        Embed minus each other, as "Embed − Text".
     """
     s = settings or Settings()
     names = (arms.ALL, arms.MIDDLE, arms.POOLED)

@@ -1,4 +1,4 @@
-"""videochat.gmhra and videochat.timestamps: what the trained model does with one piece exchanged."""
+"""videochat.gmhra and videochat.timestamps: the trained model with one piece exchanged."""
 
 from __future__ import annotations
 
