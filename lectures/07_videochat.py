@@ -328,7 +328,7 @@ plots.closeness(time_waves, [2.0, 7.0], 10)
 show.source(Clock.forward)
 
 # %% [markdown]
-# Does the sentence help? The same model learns with it and without, each with and without a clock:
+# Does it help to know when each frame was? The same model learns three times: its tokens are told only which frame comes first, second and so on; or their seconds; or the order, and the sentence besides (which our small language model has never read):
 
 # %%
 claims.stored("videochat.timestamps")

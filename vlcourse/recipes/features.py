@@ -38,8 +38,13 @@ AT_ONCE = 64
 class Sees(Protocol):
     """A collate whose batches show pictures."""
 
-    image_size: int
-    augment: Augmentation
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures."""
+
+    @property
+    def augment(self) -> Augmentation:
+        """How chance changes them."""
 
 
 @dataclass(frozen=True)
