@@ -7,8 +7,8 @@ from pathlib import Path
 import blip_measured as made
 import numpy as np
 import pytest
+from claims_drawn import drawn
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vlcourse.teach import claims
 from vlcourse.teach.blip import plots_claims
@@ -37,12 +37,8 @@ def test_every_claim_has_a_plot_and_made_up_numbers() -> None:
 def test_a_stored_experiment_is_drawn_under_its_row(
     id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    claims.store(id, made.ALL[id], 1.0, tmp_path)
-    figure = claims.stored(id, tmp_path)  # from JSON
-    assert isinstance(figure, Figure)
-    figure.canvas.draw()
+    figure = drawn(id, made.ALL[id], tmp_path, capsys)
     assert all(axis.get_xlabel() or axis.get_ylabel() for axis in figure.axes)
-    assert capsys.readouterr().out.startswith(f"{id}: ")
 
 
 def test_sharing_shows_each_kind_its_size_and_its_seeds() -> None:

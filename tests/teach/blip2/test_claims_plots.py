@@ -6,7 +6,7 @@ from pathlib import Path
 
 import blip2_measured as made
 import pytest
-from matplotlib.figure import Figure
+from claims_drawn import drawn
 
 from vlcourse.teach import claims
 from vlcourse.teach.blip2 import plots_claims
@@ -20,12 +20,8 @@ def test_every_claim_has_a_plot() -> None:
 def test_a_stored_experiment_is_drawn_under_its_row(
     id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    claims.store(id, made.ALL[id], 1.0, tmp_path)
-    figure = claims.stored(id, tmp_path)  # from JSON
-    assert isinstance(figure, Figure)
-    figure.canvas.draw()
+    figure = drawn(id, made.ALL[id], tmp_path, capsys)
     assert all(axis.get_xlabel() or axis.get_ylabel() for axis in figure.axes)
-    assert capsys.readouterr().out.startswith(f"{id}: ")
 
 
 def test_stage_1_is_drawn_along_the_steps() -> None:

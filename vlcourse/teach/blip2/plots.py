@@ -128,10 +128,10 @@ def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     return answered(shown)
 
 
-def answered(shown: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+def answered(shown: Mapping[str, Mapping[str, Sequence[float]]], below: str = "") -> Figure:
     """Shares of right answers with their intervals: who → kind → (value, low, high), 0 to 1.
 
-    The last kind stands apart: it is about all of them.
+    The last kind stands apart: it is about all of them. ``below`` is written under the kinds.
     """
     looks_of = (("o", MATCH), ("s", COLOURS[4]), ("^", OTHER), ("v", OTHER), ("D", IMAGE))
     kinds = list(next(iter(shown.values())))
@@ -147,8 +147,9 @@ def answered(shown: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     axis.axvline(len(kinds) - 1.5, color=GREY, linewidth=1)
     axis.set_xticks(range(len(kinds)), kinds)
     axis.set(ylabel="answered right (%)", ylim=(0, 103), xlim=(-0.5, len(kinds) - 0.5))
+    axis.set_xlabel(below)
     axis.grid(False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2 if below else -0.1), ncol=3)
     return figure
 
 

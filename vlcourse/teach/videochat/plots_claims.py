@@ -59,9 +59,7 @@ def temporal(result: Measurement) -> Figure:
         each = {kind: [mean(values), *seed_interval(values)] for kind, values in found.items()}
         about = [o[f"{name}: temporal{end}"] for end in ends]
         table[f"trained on the {name}"] = {**each, "about time": about}
-    figure = plots.answered(table)
-    figure.axes[0].set_xlabel("kind of question (95 % intervals)")
-    return figure
+    return plots.answered(table, "kind of question (95 % intervals)")
 
 
 def text_loses(result: Measurement) -> Figure:
@@ -74,9 +72,7 @@ def text_loses(result: Measurement) -> Figure:
         }
         for name in ("events told", "perfect tags", "toy tools")
     }
-    figure = plots.answered(table)
-    figure.axes[0].set_xlabel("kind of question (95 % intervals over questions)")
-    return figure
+    return plots.answered(table, "kind of question (95 % intervals over questions)")
 
 
 def gmhra(result: Measurement) -> Figure:
