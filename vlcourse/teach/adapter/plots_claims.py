@@ -177,9 +177,10 @@ def v2_early(result: Measurement) -> Figure:
     axes[0].set(ylim=(-3, 103), xlabel="kind of instruction", ylabel="followed (%)")
     axes[0].set_title("instructions about pictures, dots: seeds")
     axes[0].legend(loc="lower left")
-    for name, (said, colour, _) in looks.items():
-        band(axes[1], result.figure["by seed"][name], "loss", colour, said, 1)
+    for name, (_, colour, _) in looks.items():
+        band(axes[1], result.figure["by seed"][name], "loss", colour, "", 1)  # names would meet
     axes[1].set(xlabel="step", ylabel="training loss (nats)", title="bands: 95 % over seeds")
+    axes[1].set_ylim(0)
     return figure
 
 
