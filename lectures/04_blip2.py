@@ -764,6 +764,8 @@ for split in ("test", "heldout"):
 claims.stored("blip2.bottleneck")
 
 # %% [markdown]
+# The language model that learned along has forgotten how to answer: it was trained on statements alone, and nobody asked it anything. The frozen one keeps what it knew. That is the strongest argument for freezing here; the bridge itself matters less: on 16 tokens no clear difference shows between a linear layer and our Q-Former.
+#
 # Later models took the other road: LLaVA (Liu et al. 2023) lays a single linear layer on *all* image tokens, and its language model learns along in the end, on instructions about pictures. A linear layer is simple, but it hands on 256 tokens where 32 queries hand on 32, and a language model pays for each token at each step. Our toy tower has 16 tokens
 # only, and was trained with texts: it is a mild case for a linear layer.
 #

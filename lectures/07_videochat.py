@@ -428,6 +428,9 @@ print(f"trained in all     {learns / 1e6:>8,.1f} M  = {learns / everything:.1%} 
 claims.stored("videochat.gmhra")
 
 # %% [markdown]
+# In our toy it is the *local* aggregator that makes the difference, the kind that the release leaves out: whether the one token looks or is told the mean does not show. A likely reason: the Q-Former looks at all frames' tokens anyway, so one token more has little to add. With 39 blocks and real videos that may be otherwise.
+
+# %% [markdown]
 # ## 5 · A chat, and two stages
 #
 # ### From frames to a prompt
