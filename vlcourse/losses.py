@@ -41,6 +41,11 @@ def is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def rank() -> int:
+    """This process's number in its group; 0 without one."""
+    return dist.get_rank() if is_distributed() else 0
+
+
 def gather_rows(x: Tensor) -> Tensor:
     """(n, D) on each of W ranks → (W·n, D) on all of them, in rank order, differentiable.
 

@@ -143,6 +143,14 @@ RECIPES: tuple[Recipe, ...] = (
         parts=(Part("", "blip-toy"),),
     ),
     Recipe(
+        name="blip-toy-filter",
+        doc="blip-toy fine-tuned as a filter: true texts that say little are true, too.",
+        model=replace(TOY_BLIP, tasks=("itc", "itm")),
+        data=replace(FOILED, halves=50, truth=True),
+        train=TrainConfig(steps=300, batch_size=64, lr=3e-4, warmup=30),
+        parts=(Part("", "blip-toy"),),
+    ),
+    Recipe(
         name="blip-toy-caption",
         doc="blip-toy fine-tuned for captions: writing only.",
         model=replace(TOY_BLIP, tasks=("lm",)),

@@ -10,11 +10,13 @@ from vlcourse.data.asked import WorldQuestions, open_questions
 from vlcourse.data.collate.captions import CaptionCollate
 from vlcourse.data.collate.questions import QuestionCollate
 from vlcourse.data.world import World
+from vlcourse.data.world.web import Halved
 from vlcourse.engine import evaluate_loss, parallel
 from vlcourse.engine.config import TrainConfig
-from vlcourse.evals import captions, matching, rerank, vqa
+from vlcourse.evals import captions, filtering, matching, rerank, vqa
 from vlcourse.evals.clip import distinct_pairs, recalls
 from vlcourse.layers.frozen import evaluating
+from vlcourse.layers.ranges import check
 from vlcourse.models.base import Trainable
 from vlcourse.models.blip_vqa import BLIPAnswerer
 from vlcourse.models.matching import Matcher
@@ -85,14 +87,22 @@ class BLIPData(Pairs):
     """The toy world: a caption that says left, or two colours, comes with one in which right stands
     there, or the colours are exchanged, and a loss of their own teaches ITM to tell the two apart
     (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, section 4.1)."""
+    halves: int = 0
+    """The toy world: how many of a hundred captions say half of what is seen, and are true."""
+    truth: bool = False
+    """The toy world: a caption that is true of another picture, too, is never its wrong one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.foils and self.source != "world":
-            raise RecipeError(
-                f"data.foils=true: only the toy world knows what is false of its pictures, and "
-                f"data.source={self.source} does not; set data.foils=false"
-            )
+        check(self, halves=(0, 100))
+        asked = {"foils": ("true", "false"), "truth": ("true", "false"),
+                 "halves": (self.halves, 0)}  # fmt: skip
+        for key, (value, none) in asked.items():
+            if getattr(self, key) and self.source != "world":
+                raise RecipeError(
+                    f"data.{key}={value}: only the toy world knows what is true and false of its "
+                    f"pictures, and data.source={self.source} does not; set data.{key}={none}"
+                )
 
     def make_tokenizer(self, config: Any) -> med.MEDTokenizer:
         """See :func:`make_tokenizer`.
@@ -124,6 +134,10 @@ class BLIPData(Pairs):
             raise RecipeError(
                 "train.batch_size=1: a single pair has nothing to be compared with; use 2 or more"
             )
+        if self.halves:
+            samples = self.n_train or run.steps * run.batch_size
+            size = config.image.image_size
+            return Halved(split, samples, size, self.objects, seed=run.seed, halves=self.halves)
         return super().dataset(config, run, split)
 
     def collate(self, config: Any, train: bool) -> CaptionCollate:
@@ -131,8 +145,10 @@ class BLIPData(Pairs):
         context, size = fitting(self.context, config.text.context), config.image.image_size
         augment = self.augment if train else "none"
         tokenizer = self.make_tokenizer(config)
-        foils = self.foils and train
-        return CaptionCollate(tokenizer, size, context, augment, self.prompt, self.groups, foils)
+        foils, truth = self.foils and train, self.truth and train
+        return CaptionCollate(
+            tokenizer, size, context, augment, self.prompt, self.groups, foils, truth
+        )
 
     def measure(self, config: Any, run: TrainConfig) -> Measure:
         """What the losses are for: retrieval and matching, and captions; else the loss of these."""
@@ -144,6 +160,8 @@ class BLIPData(Pairs):
                 lambda model: rerank.retrieval(as_matcher(model), tokenizer),
                 lambda model: matching.matching(as_matcher(model), tokenizer),
             ]
+        if self.halves and "itm" in tasks:
+            measures.append(lambda model: filtering.filtering(as_matcher(model), tokenizer))
         if world and tasks & WRITE:
             writing = captions.Writing(self.prompt)
             measures.append(

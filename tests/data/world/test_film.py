@@ -86,7 +86,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_film_in_words() -> None:
     assert told(SCRIPT) == (
-        "there is a large red square, a small blue ring and a small white star. "
+        "there is a small blue ring, a large red square and a small white star. "
         "at 1 s a voice said: the star is called leo. "
         "at 2 s the blue ring hit the square. at 4 s the white star hit the square. "
         "at 4 s the square turned pink. at 6 s a small green circle came in."

@@ -27,6 +27,7 @@ class CaptionCollate:
         groups: tell which pairs show one picture, so that each fits the other's caption.
         foils: add to a toy scene's caption the one that an exchange of its words makes false of the
             scene, where there is one.
+        truth: tell which captions are true of which toy scenes, also of others' than their own.
     """
 
     tokenizer: MEDTokenizer
@@ -36,6 +37,7 @@ class CaptionCollate:
     prompt: str = ""
     groups: bool = False
     foils: bool = False
+    truth: bool = False
 
     def __post_init__(self) -> None:
         check_augmentation(self.augment)
@@ -47,7 +49,7 @@ class CaptionCollate:
 
         Args:
             samples: each with "id", "image" uint8 (3, H, W) or "features" (N, C), "caption", and
-                perhaps "image_id"; for foils also with its "scene".
+                perhaps "image_id"; for foils and truth also with its "scene".
             generator: where the augmentation's chance comes from.
 
         Returns:
@@ -55,7 +57,8 @@ class CaptionCollate:
             [CLS] w … [SEP], "mask": (B, L) bool, True for text, "ids": list of str, "captions":
             list of str}``, and on demand ``"groups"``: (B,) int64, a hash of "image_id", or of "id"
             where there is none, ``"foil_tokens"``, ``"foil_mask"`` (k, F), and which samples they
-            belong to, ``"foil_rows"`` (k,).
+            belong to, ``"foil_rows"`` (k,); ``"fits"``: (B, B) bool, whether the scene of a row has
+            all that the caption of a column says.
         """
         captions = [str(s["caption"]) for s in samples]
         texts = [f"{self.prompt} {caption}".strip() for caption in captions]
@@ -71,6 +74,9 @@ class CaptionCollate:
             batch["groups"] = torch.tensor([number(s.get("image_id", s["id"])) for s in samples])
         if self.foils:
             batch |= self._foils(samples)
+        if self.truth:
+            said = [s["caption"] for s in samples]
+            batch["fits"] = torch.tensor([[s["scene"].is_true(c) for c in said] for s in samples])
         return batch
 
     def _foils(self, samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:

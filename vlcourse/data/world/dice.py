@@ -113,6 +113,7 @@ PURPOSES: dict[str, int] = {
     "asked about a film that is seen": 194,
     "film or picture": 195,
     "film said again": 196,
+    "cast of a film": 197,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vlcourse.data.world.facts import Thing
-from vlcourse.data.world.script import Event, Line, Script
+from vlcourse.data.world.script import Event, Line, Script, shuffled
 from vlcourse.data.world.words import CLASSES, class_index
 
 VERBS: dict[str, str] = {
@@ -61,10 +61,15 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def cast(script: Script) -> list[int]:
+    """The actors in an order of the film's own, which tells nothing of what they will do."""
+    return shuffled(range(len(script.actors)), script.seed, "cast of a film")
+
+
 def opening(script: Script) -> str:
     """What is there at first."""
-    there = [who for who in range(len(script.actors)) if script.present(who, 0)]
-    return f"there is {listed([str(script.actors[who]) for who in there])}."
+    there = [str(script.actors[who]) for who in cast(script) if script.present(who, 0)]
+    return f"there is {listed(there)}."
 
 
 def timed(script: Script, event: Event) -> str:
@@ -121,7 +126,7 @@ def captions(script: Script) -> list[str]:
     """True sentences: all that happens in order, who is in it, and each event alone."""
     clauses = [clause(script, event, full=True) for event in script.events]
     found = [", then ".join(clauses)] if clauses else []
-    found.append(f"a film of {listed([str(script.actors[i]) for i in range(len(script.actors))])}")
+    found.append(f"a film of {listed([str(script.actors[who]) for who in cast(script)])}")
     return list(dict.fromkeys([*found, *clauses]))
 
 

@@ -114,7 +114,7 @@ def corrupt(
         ValueError: see :func:`kind_of`.
     """
     said = scene.caption(key)
-    chance = Dice(scene.seed, "web: scene", key).bits
+    chance = _chance(scene, key)
     kind = kind_of(chance, rate, mix)
     if kind == "clean":
         return WebCaption(said, said, kind)
@@ -254,3 +254,38 @@ class WebWorld(World):
             del sample["scene"]
             image = {"bytes": png(sample["image"]), "path": None}
             yield {**sample, "image": image, "caption": str(sample["caption"])}
+
+
+class Halved(World):
+    """Toy scenes of whose captions some say half of what is seen: poor ones, and true.
+
+    A sample is World's. The halves are those of a :class:`WebWorld` with no other noise at the same
+    rate, and keep the facts that they state.
+
+    Args:
+        halves: how many of a hundred captions, 0 to 100.
+        options: World's.
+
+    Raises:
+        ValueError: an argument is out of range or unknown.
+    """
+
+    def __init__(self, *options: Any, halves: int = 50, **more: Any) -> None:
+        super().__init__(*options, **more)
+        kind_of(0, halves / 100)
+        self.halves = halves
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """Many samples at once."""
+        samples = super().__getitems__(indices)
+        for sample in samples:
+            chance = _chance(sample["scene"], 0)
+            if kind_of(chance, self.halves / 100, {"half": 1.0}) == "half":
+                said = _half(sample["scene"], chance)
+                sample |= {"caption": said, "facts": said.facts}
+        return samples
+
+
+def _chance(scene: Scene, key: int) -> int:
+    """What befalls the text of a scene, for each key another number in [0, 2**64)."""
+    return Dice(scene.seed, "web: scene", key).bits
