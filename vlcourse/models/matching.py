@@ -113,7 +113,7 @@ def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[st
     """Each of n pairs, its image with a wrong text, its text with a wrong image; and any foils.
 
     The wrong ones come from all ranks, likelier the more they look right. An equal caption is never
-    wrong, nor is another one of the same group, nor one that is known to be true.
+    wrong, nor is another one of the same group, nor a text that is known to be true of the image.
 
     Args:
         to_text, to_image: (n, N) similarities of this rank's images to all ranks' texts, and of
@@ -121,7 +121,7 @@ def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[st
         images: (n, N', C) this rank's image tokens.
         batch: ``"tokens"``, ``"mask"`` (n, L). Maybe ``"groups"`` (n,). Maybe ``"fits"`` (n, n)
             bool, which of this rank's texts (columns) are true of which of its images (rows); then
-            wrong ones are taken from this rank alone. Maybe ``"foil_tokens"``, ``"foil_mask"``
+            wrong texts are taken from this rank alone. Maybe ``"foil_tokens"``, ``"foil_mask"``
             (k, F): texts that are false of the images of ``"foil_rows"`` (k,).
 
     Raises:
@@ -136,12 +136,9 @@ def hard_pairs(to_text: Tensor, to_image: Tensor, images: Tensor, batch: dict[st
     same = losses.equal_rows(tokens.masked_fill(~mask, -1), all_tokens.masked_fill(~all_mask, -1))
     if "groups" in batch:
         same |= batch["groups"][:, None] == losses.gather_rows(batch["groups"])
-    text_fits = image_fits = same  # (n, N) each
-    if "fits" in batch:
-        fits = batch["fits"]
-        text_fits, image_fits = (same | _among_all(f, same.shape[1]) for f in (fits, fits.T))
-    wrong_text = losses.hard_negatives(to_text, text_fits)  # (n,)
-    wrong_image = losses.hard_negatives(to_image, image_fits)
+    true = same | _among_all(batch["fits"], same.shape[1]) if "fits" in batch else same
+    wrong_text = losses.hard_negatives(to_text, true)  # (n,)
+    wrong_image = losses.hard_negatives(to_image, same)
     own = torch.arange(n, device=images.device)
     if losses.is_distributed():
         images = torch.cat([images, losses.gather_rows(images)[wrong_image]])  # (2n, N', C)

@@ -44,8 +44,8 @@ RECIPES: dict[str, Recipe] = merged(
 
 SHIPPED: tuple[str, ...] = (
     "clip-toy", "clip-toy-grid", "clip-cifar", "llm-toy", "llm-time", "seq2seq-toy", "blip-toy",
-    "blip-toy-vqa", "blip2-toy", "blip2-toy-llm", "blip2-toy-seq2seq", "adapter-toy",
-    "adapter-v2-toy-told", "adapter-v2-toy-visual", "videochat-toy",
+    "blip-toy-filter", "blip-toy-vqa", "blip2-toy", "blip2-toy-llm", "blip2-toy-seq2seq",
+    "adapter-toy", "adapter-v2-toy-told", "adapter-v2-toy-visual", "videochat-toy",
 )  # fmt: skip
 
 

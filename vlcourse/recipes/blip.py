@@ -146,8 +146,8 @@ RECIPES: tuple[Recipe, ...] = (
         name="blip-toy-filter",
         doc="blip-toy fine-tuned as a filter: true texts that say little are true, too.",
         model=replace(TOY_BLIP, tasks=("itc", "itm")),
-        data=replace(FOILED, halves=50, truth=True),
-        train=TrainConfig(steps=300, batch_size=64, lr=3e-4, warmup=30),
+        data=replace(TOY_DATA, halves=50, truth=True),
+        train=TrainConfig(steps=150, batch_size=64, lr=3e-4, warmup=30),
         parts=(Part("", "blip-toy"),),
     ),
     Recipe(

@@ -47,31 +47,28 @@ def test_a_caption_fits_each_scene_that_it_is_true_of() -> None:
     assert "fits" not in CaptionCollate(med.toy())(samples)
 
 
-def test_what_fits_is_never_drawn_as_wrong() -> None:
+def test_a_text_that_fits_is_never_drawn_as_wrong() -> None:
     n = 6
     fits = torch.eye(n, dtype=torch.bool)
-    fits[0, 1:5] = True  # of image 0 only text 5 is false; of text 5 all other images are
+    fits[0, 1:5] = True  # of image 0 only text 5 is false
     tokens = torch.arange(n * 3).view(n, 3)
     batch = {"tokens": tokens, "mask": torch.ones(n, 3, dtype=torch.bool), "fits": fits}
-    like = torch.zeros(n, n)
-    like[:, :] = 5.0
+    like = torch.full((n, n), 5.0)
     like[0, 5] = -5.0  # and it looks least like it
     images = torch.arange(n)[:, None, None].float()
     for turn in range(20):
         torch.manual_seed(turn)
         pairs = hard_pairs(like, like.T, images, batch)
-        wrong_text, wrong_image = pairs.tokens[n : 2 * n, 0] // 3, pairs.rows[2 * n :]
+        wrong_text = pairs.tokens[n : 2 * n, 0] // 3
         assert wrong_text[0] == 5
         assert not fits[torch.arange(n), wrong_text].any()
-        assert not fits[wrong_image, torch.arange(n)].any()
-        assert all(wrong_image[text] != 0 for text in range(1, 5))
 
 
 def test_the_filter_recipe_reads_halves_and_their_truth() -> None:
     recipe = RECIPES["blip-toy-filter"]
     run = replace(recipe.train, steps=2, batch_size=16)
     samples = replace(recipe, train=run).build_data("train").__getitems__(range(16))
-    assert {"fits", "foil_tokens"} <= set(recipe.collate(train=True)(samples))
+    assert "fits" in recipe.collate(train=True)(samples)
     assert "fits" not in recipe.collate(train=False)(samples)
 
 
