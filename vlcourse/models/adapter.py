@@ -30,8 +30,8 @@ from vlcourse.models.adapter_image import (
 )
 from vlcourse.models.base import HIDDEN, LAYERS, WIDTH
 from vlcourse.models.llama import LLaMAConfig
+from vlcourse.models.presets import published
 from vlcourse.models.vit import ViTConfig
-from vlcourse.names import no_such
 
 MOST_PROMPTS = 4096
 
@@ -70,9 +70,7 @@ class AdapterConfig:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published LLaMA-Adapter", name, PRESETS))
+        return published("LLaMA-Adapter", name, PRESETS)
 
 
 def check_layers(layers: int, llm: LLaMAConfig) -> None:

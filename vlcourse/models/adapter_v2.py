@@ -48,8 +48,8 @@ from vlcourse.models.adapter_image import (
 from vlcourse.models.adapter_tuned import TunedLayer
 from vlcourse.models.base import HEADS, LAYERS, WIDTH
 from vlcourse.models.llama import LLaMA, LLaMAConfig
+from vlcourse.models.presets import published
 from vlcourse.models.vit import ViTConfig
-from vlcourse.names import no_such
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,7 @@ class AdapterV2Config:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published LLaMA-Adapter V2", name, PRESETS))
+        return published("LLaMA-Adapter V2", name, PRESETS)
 
 
 # Gao et al. 2023, section 5.1: 20 prompts in the last 31 layers, 20 visual ones in the first. What

@@ -20,6 +20,7 @@ from vlcourse.models.blip_vit import BLIPViT, BLIPViTConfig
 from vlcourse.models.matching import hard_pairs
 from vlcourse.models.med import MED
 from vlcourse.models.med_config import MEDConfig
+from vlcourse.models.presets import published
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.names import no_such
 
@@ -76,9 +77,7 @@ class BLIPConfig:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published BLIP", name, PRESETS))
+        return published("BLIP", name, PRESETS)
 
     def adopt(self, model: BLIP) -> BLIP:
         """A trained BLIP for this config's losses and image size; ModelError if it differs in more.

@@ -20,6 +20,7 @@ from vlcourse.models.base import EPS, WIDTH
 from vlcourse.models.blip2_image import SeesImages, TowerConfig, at_size, check_width
 from vlcourse.models.eva import EVAConfig
 from vlcourse.models.matching import Matcher, hard_pairs
+from vlcourse.models.presets import published
 from vlcourse.models.qformer import QFormer
 from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.models.vit import ViTConfig
@@ -82,9 +83,7 @@ class BLIP2Config:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published BLIP-2", name, PRESETS))
+        return published("BLIP-2", name, PRESETS)
 
     def adopt(self, model: BLIP2) -> BLIP2:
         """A trained BLIP-2 for this config's losses and image size; ModelError if it differs in

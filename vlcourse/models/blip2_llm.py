@@ -21,13 +21,13 @@ from vlcourse.models.blip2 import BLIP2
 from vlcourse.models.blip2_image import SeesImages, TowerConfig, at_size, check_width
 from vlcourse.models.eva import EVAConfig
 from vlcourse.models.llama import LLaMAConfig
+from vlcourse.models.presets import published
 from vlcourse.models.qformer import QFormer
 from vlcourse.models.qformer_config import QFormerConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
 from vlcourse.models.soft_prompt import insert, insert_targets, prepend
 from vlcourse.models.transformers_llm import TransformersConfig
 from vlcourse.models.vit import ViTConfig
-from vlcourse.names import no_such
 
 LLMConfig: TypeAlias = LLaMAConfig | Seq2SeqConfig | TransformersConfig
 MUTE = QFormerConfig(text="none")
@@ -88,9 +88,7 @@ class BLIP2LLMConfig:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published BLIP-2 with a language model", name, PRESETS))
+        return published("BLIP-2 with a language model", name, PRESETS)
 
     def adopt(self, model: BLIP2LLM | BLIP2) -> BLIP2LLM:
         """A trained model at this config's image size, or one that begins from a first stage.

@@ -16,9 +16,9 @@ from vlcourse.layers.errors import ModelError
 from vlcourse.layers.ranges import check
 from vlcourse.layers.states import block_states
 from vlcourse.models.base import CONTEXT, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
+from vlcourse.models.presets import published
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT, ViTConfig, resize_positions
-from vlcourse.names import no_such
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,7 @@ class CLIPConfig:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published CLIP", name, PRESETS))
+        return published("CLIP", name, PRESETS)
 
 
 # Radford et al. 2021, tables 19 (ResNets) and 20 (Vision Transformers). The vocabulary, the context

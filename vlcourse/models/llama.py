@@ -21,7 +21,7 @@ from vlcourse.layers.ranges import check
 from vlcourse.layers.rotary import rotations
 from vlcourse.layers.states import block_states
 from vlcourse.models.base import CONTEXT, EPS, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
-from vlcourse.names import no_such
+from vlcourse.models.presets import published
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,7 @@ class LLaMAConfig:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS | LLAMA3:
-            return (PRESETS | LLAMA3)[name]
-        raise ModelError(no_such("published LLaMA", name, PRESETS | LLAMA3))
+        return published("LLaMA", name, PRESETS | LLAMA3)
 
 
 # Touvron et al. 2023, table 2. The released 65B has norm_eps 1e-5, the others 1e-6.

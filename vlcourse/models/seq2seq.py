@@ -21,7 +21,7 @@ from vlcourse.layers.ranges import check
 from vlcourse.layers.relative import RelativeBias
 from vlcourse.layers.states import block_states
 from vlcourse.models.base import EPS, HEADS, HIDDEN, LAYERS, VOCAB, WIDTH, Trainable
-from vlcourse.names import no_such
+from vlcourse.models.presets import published
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,7 @@ class Seq2SeqConfig:
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published T5 v1.1", name, PRESETS))
+        return published("T5 v1.1", name, PRESETS)
 
 
 # T5 v1.1 and Flan-T5: google/flan-t5-{small, base, large, xl, xxl}, config.json. Chung et al. 2022.

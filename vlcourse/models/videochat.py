@@ -23,6 +23,7 @@ from vlcourse.models.blip2_llm import BLIP2LLM, MUTE, BLIP2Decoder, BLIP2LLMConf
 from vlcourse.models.blip_image import GridTokens
 from vlcourse.models.gmhra import GMHRA, GMHRAConfig
 from vlcourse.models.llama import LLaMAConfig
+from vlcourse.models.presets import published
 from vlcourse.models.resnet import ResNet, ResNetConfig
 from vlcourse.models.vit import ViT
 from vlcourse.names import no_such
@@ -79,9 +80,7 @@ class VideoChatConfig(BLIP2LLMConfig):
         Raises:
             ModelError: for an unknown name; the nearest one is named.
         """
-        if name in PRESETS:
-            return PRESETS[name]
-        raise ModelError(no_such("published VideoChat", name, PRESETS))
+        return published("VideoChat", name, PRESETS)
 
     def adopt(self, model: BLIP2LLM | BLIP2) -> VideoChat:
         """A trained model of this shape, or one that begins from a BLIP-2 of either stage.

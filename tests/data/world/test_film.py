@@ -105,7 +105,7 @@ def test_a_film_in_words() -> None:
 
 def test_dense_captions_have_the_times_of_the_events() -> None:
     segments = FILM.dense()
-    assert [(s.begin, s.end) for s in segments] == [(0, 1), (1, 2), (3, 4), (4, 5), (6, 7)]
+    assert [(s.start, s.end) for s in segments] == [(0, 1), (1, 2), (3, 4), (4, 5), (6, 7)]
     assert segments[3].text == "the square turned pink."
     assert Timeline.of(replace(SCRIPT, events=())).dense()[0].end == 8
 

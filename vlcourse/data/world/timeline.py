@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from vlcourse.data.segments import Segment
 from vlcourse.data.world import video_captions, video_questions
 from vlcourse.data.world.arrays import UNIT
 from vlcourse.data.world.facts import Object
 from vlcourse.data.world.scene import Scene
 from vlcourse.data.world.script import LONGEST, Event, Line, Script
 from vlcourse.data.world.stage import Stage, staged
-from vlcourse.data.world.video_captions import Segment
 from vlcourse.data.world.video_questions import VideoQuestion
 from vlcourse.data.world.words import SIZES
 

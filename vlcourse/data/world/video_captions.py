@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from vlcourse.data.segments import Segment
 from vlcourse.data.world.facts import Thing
 from vlcourse.data.world.script import Event, Line, Script, shuffled
 from vlcourse.data.world.words import CLASSES, class_index
@@ -17,15 +17,6 @@ VERBS: dict[str, str] = {
     "size": "turned {value}",
     "hit": "hit",
 }
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A text about a part of a film, from ``begin`` to ``end`` seconds."""
-
-    begin: float
-    end: float
-    text: str
 
 
 def clause(script: Script, event: Event, full: bool = False) -> str:
