@@ -1,4 +1,4 @@
-"""The pencil of the drawn figures: a canvas, boxes, arrows and pictures in one style."""
+"""The pencil of the figures: a canvas, boxes, arrows, pictures, and what plots are named by."""
 
 from __future__ import annotations
 
@@ -61,6 +61,21 @@ def box(
     axis.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=size)
 
 
+def frozen(
+    axis: Axes, x: float, y: float, width: float, height: float, text: str, colour: str = GREY
+) -> None:
+    """A box of what is not trained, its lower left corner at (x, y): white, its edge hatched."""
+    from matplotlib.patches import Rectangle
+
+    edge = {"facecolor": "#E8E8E8", "edgecolor": colour, "linewidth": 2, "hatch": "//"}
+    axis.add_patch(Rectangle((x, y), width, height, **edge))  # type: ignore[arg-type]
+    rim = min(0.22, height / 5)
+    inner = (x + rim, y + rim), width - 2 * rim, height - 2 * rim
+    axis.add_patch(Rectangle(*inner, facecolor="white", edgecolor="none", zorder=2))
+    middle = x + width / 2, y + height / 2
+    axis.text(*middle, text, ha="center", va="center", fontsize=13, zorder=3)
+
+
 def arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     """An arrow from one point to another."""
     axis.annotate(
@@ -88,6 +103,18 @@ def name_line(
         ha="right" if away[0] < 0 else "left", va="center",
         arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 1} if pointer else None,
     )  # fmt: skip
+
+
+def legend_below(axis: Axes, columns: int, drop: float = 0.2) -> None:
+    """A legend where no data can be; ``drop``: below the axis, as a share of its height."""
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -drop), ncols=columns)
+
+
+def percent_axis(axis: Axes, said: str) -> None:
+    """Shares on the y axis, 0 to 100 %; farther where an interval that is drawn reaches farther."""
+    low, high = axis.dataLim.intervaly
+    axis.set(ylabel=said, ylim=(min(-3, low - 3), max(103, high + 3)))
+    axis.set_yticks(range(0, 101, 20))
 
 
 def image(axis: Axes, picture: Tensor, x: float, y: float, side: float) -> None:

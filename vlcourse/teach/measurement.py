@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Word = Literal["holds", "does not show here", "fails"]
@@ -45,6 +45,16 @@ class Measurement:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     others: Mapping[str, float] = field(default_factory=dict)
     figure: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_own(self) -> Measurement:
+        """The same, with its own number and interval among the others, as "own".
+
+        Raises ValueError where it has no interval.
+        """
+        if self.low is None or self.high is None:
+            raise ValueError("a measurement without an interval cannot be drawn with one")
+        own = {"own": self.measured, "own low": self.low, "own high": self.high}
+        return replace(self, others={**self.others, **own})
 
     def judged_by(self) -> str | None:
         """Why this measurement cannot be judged, in words; None when it can."""

@@ -11,6 +11,7 @@ import torch
 
 from vlcourse import zoo
 from vlcourse.teach import claims as ledger
+from vlcourse.teach import over_seeds
 from vlcourse.teach.adapter.experiments import arms, expert, seen, told
 from vlcourse.teach.adapter.experiments.arms import Arm, Settings
 
@@ -147,7 +148,7 @@ def test_a_rate_that_breaks_is_never_the_best(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_loss_at_the_end_is_a_mean() -> None:
     assert told.late({f"loss {n}": float(n) for n in range(1, 9)} | {"score": 0.0}) == 7.5
-    assert told.steps_of({"loss 10": 0.0, "loss 9": 0.0, "step 1": 0.0}, "loss") == [9, 10]
+    assert over_seeds.steps_of({"loss 10": 0.0, "loss 9": 0.0, "step 1": 0.0}, "loss") == [9, 10]
 
 
 def test_what_is_asked_is_never_a_trained_composition() -> None:

@@ -26,7 +26,7 @@ def test_a_stored_experiment_is_drawn_under_its_row(
 
 def test_stage_1_is_drawn_along_the_steps() -> None:
     left, right = plots_claims.stage1(made.stage1()).axes
-    by_name = {text.get_text() for text in left.texts}
+    by_name = {text.get_text() for text in left.get_legend().get_texts()}
     assert {"with stage 1", "without", "without, longer"} <= by_name
     assert list(left.lines[0].get_xdata()) == [200, 400, 600, 800]
     assert left.lines[0].get_ydata()[-1] == pytest.approx(70)

@@ -8,31 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vlcourse.teach.clip.figures import IMAGE, MATCH, TEXT
-from vlcourse.teach.drawing import GREY, arrow, box, canvas, new_figure
+from vlcourse.teach.drawing import arrow, box, canvas, frozen, new_figure
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PROMPT = COLOURS[3]
 PROMPT_TEXT = "#8F3F71"  # the same, dark enough to be read on white
 GATE = COLOURS[4]
-
-
-def frozen(
-    axis: Axes, x: float, y: float, width: float, height: float, text: str, colour: str = GREY
-) -> None:
-    """A box of what is not trained: white inside, its edge hatched."""
-    from matplotlib.patches import Rectangle
-
-    edge = {"facecolor": "#E8E8E8", "edgecolor": colour, "linewidth": 2, "hatch": "//"}
-    axis.add_patch(Rectangle((x, y), width, height, **edge))  # type: ignore[arg-type]
-    rim = min(0.22, height / 5)
-    inner = (x + rim, y + rim), width - 2 * rim, height - 2 * rim
-    axis.add_patch(Rectangle(*inner, facecolor="white", edgecolor="none", zorder=2))
-    middle = x + width / 2, y + height / 2
-    axis.text(*middle, text, ha="center", va="center", fontsize=13, zorder=3)
 
 
 def stack() -> Figure:
@@ -49,8 +33,8 @@ def stack() -> Figure:
         if row >= 2:
             box(left, 1.0, y, 3.6, 1.3, "10 prompts", PROMPT, 12)
             arrow(left, (4.7, y + 0.65), (6.9, y + 0.65))
-    left.text(10.3, 0.6, "the instruction", ha="center", color=TEXT, fontsize=13)
-    arrow(left, (10.3, 1.0), (10.3, 1.45))
+    left.text(10.3, 0.0, "the instruction", ha="center", color=TEXT, fontsize=13)
+    arrow(left, (10.3, 0.6), (10.3, 1.45))
     left.text(10.3, 11.0, "the response", ha="center", color=MATCH, fontsize=13)
     arrow(left, (10.3, 10.1), (10.3, 10.8))
 
@@ -102,10 +86,10 @@ def ideas() -> Figure:
     arrow(axis, (13.5, 10.6), (13.5, 11.3))
     axis.text(13.5, 11.5, "the response", ha="center", color=MATCH, fontsize=13)
     for x, y, said, colour in (
-        (19.95, 11.0, "1  bias and scale\neverywhere", PROMPT_TEXT),
+        (19.95, 11.4, "1  bias and scale\neverywhere", PROMPT_TEXT),
         (4.6, 8.6, "2  captions train what is blue,\ninstructions what is purple", "black"),
         (4.6, 4.6, "3  early fusion: the first\nlayer sees the picture", IMAGE),
-        (24.8, 11.0, "prompts in all\nlater layers", PROMPT_TEXT),
+        (24.8, 11.4, "prompts in all\nlater layers", PROMPT_TEXT),
     ):
         axis.text(x, y, said, ha="center", va="center", color=colour, fontsize=13, weight="bold")
     return figure

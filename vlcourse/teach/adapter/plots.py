@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlcourse.evals.metrics import bootstrap_interval
+from vlcourse.teach import answers
 from vlcourse.teach.adapter.figures import PROMPT, PROMPT_TEXT
 from vlcourse.teach.clip.figures import TEXT
-from vlcourse.teach.drawing import GREY, name_line, new_figure
+from vlcourse.teach.drawing import GREY, legend_below, name_line, new_figure, percent_axis
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def starts(
         name_line(axis, name, (places[-1], values[-1]), colour, (9, 9))
     axis.axhline(before, color=GREY, linestyle="--", linewidth=1.5)
     axis.annotate(
-        f"the LLaMA alone: {before:.2f}", (0, before), (0, -16), textcoords="offset points",
+        f"the LLaMA alone: {before:.2f}", (0, before), (0, -22), textcoords="offset points",
         fontsize=12,
     )  # fmt: skip
     axis.set_xticks(places, [f"{value:g}" for value in deviations])
@@ -92,7 +92,7 @@ def learning(runs: Mapping[str, Sequence[Mapping[str, float]]], over: int = 10) 
         colour = COLOURS[number % 7]
         axis.plot([row["step"] for row in rows], means, ("-", "--")[number % 2], color=colour,
                   label=name)  # fmt: skip
-    axis.set(xlabel="training step", ylabel=f"loss (nats a token), mean of {over} steps")
+    axis.set(xlabel="training step", ylabel=f"loss (nats a token),\nmean of {over} steps")
     axis.set_ylim(bottom=0)
     axis.legend()
     return figure
@@ -124,24 +124,13 @@ def followed(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 
     ``told``: who → kind → float (n,), 1 for right.
     """
-    kinds = [*next(iter(told.values()))]
+    looks = (("o", GREY), ("s", PROMPT_TEXT), ("^", COLOURS[0]))
     figure, (axis,) = new_figure(11, 4.6)
-    colours = (GREY, PROMPT_TEXT, COLOURS[0])
-    for number, (who, by_kind) in enumerate(told.items()):
-        mark, colour = _MARKS[number % 5], colours[number % 3]
-        for place, kind in enumerate(kinds):
-            right = by_kind[kind]
-            low, high = bootstrap_interval(right)
-            middle = float(right.mean())
-            error = [[100 * max(middle - low, 0)], [100 * max(high - middle, 0)]]
-            axis.errorbar(
-                place + 0.2 * (number - (len(told) - 1) / 2), 100 * middle, error, fmt=mark,
-                color=colour, capsize=4, markersize=8, label=who if place == 0 else None,
-            )  # fmt: skip
-    axis.set_xticks(range(len(kinds)), kinds)
-    axis.set(ylabel="followed exactly (%)", ylim=(-3, 103), xlabel="kind of instruction")
-    axis.grid(False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncol=3)
+    shown = {who: answers.shares(marks) for who, marks in told.items()}
+    answers.by_kind(axis, shown, looks, apart=0.2)
+    axis.set_xlabel("kind of instruction")
+    percent_axis(axis, "followed exactly (%)")
+    legend_below(axis, 3)
     return figure
 
 

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from statistics import mean
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from vlcourse.data.corpus.instructions import INSTRUCTION_KINDS
-from vlcourse.evals.metrics import seed_interval
 from vlcourse.teach.adapter.claims import ENOUGH, FULL
-from vlcourse.teach.adapter.experiments.told import steps_of
 from vlcourse.teach.blip.plots_claims import arms_by_seed
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.clip.plots_claims import effects
-from vlcourse.teach.drawing import name_line, new_figure
+from vlcourse.teach.drawing import legend_below, new_figure, percent_axis
 from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.over_seeds import BY_SEED, band, by_kind
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BY_SEED = Sequence[Mapping[str, float]]
+KINDS = {kind: kind for kind in (*INSTRUCTION_KINDS, "score")}
 FOLLOWED = {"score": ("instructions followed", MATCH, "o")}
-
-
-def band(axis: Axes, found: BY_SEED, what: str, colour: str, name: str, scale: float) -> None:
-    """What was noted on the way, a mean over seeds with its interval."""
-    steps = steps_of(found[0], what)
-    values = [[scale * own[f"{what} {step}"] for own in found] for step in steps]
-    middle = [mean(each) for each in values]
-    low, high = ([seed_interval(each)[i] for each in values] for i in (0, 1))
-    axis.plot(steps, middle, "o-", color=colour, markersize=4)
-    axis.fill_between(steps, low, high, color=colour, alpha=0.18)
-    name_line(axis, name, (steps[-1], middle[-1]), colour)
-    axis.set_xlim(0, 1.4 * steps[-1])
-
-
-def with_own(result: Measurement) -> Measurement:
-    """The same, with its own number among the others, as "own"."""
-    assert result.low is not None and result.high is not None
-    number = {"own": result.measured, "own low": result.low, "own high": result.high}
-    return Measurement(
-        result.measured, result.low, result.high, result.seeds, others={**result.others, **number}
-    )
 
 
 def zero_init(result: Measurement) -> Figure:
@@ -52,10 +28,10 @@ def zero_init(result: Measurement) -> Figure:
     looks = {"V1": ("closed", MATCH), "V1, random gates": ("random", OTHER)}
     arms: Mapping[str, BY_SEED] = result.figure["by seed"]
     for name, (said, colour) in looks.items():
-        band(axes[0], arms[name], "loss", colour, "", 1)  # the names would meet
-        band(axes[1], arms[name], "step", colour, said, 100)
+        band(axes[0], arms[name], "loss", colour, said)
+        band(axes[1], arms[name], "step", colour, said, scale=100)
     axes[0].set(xlabel="step", ylabel="training loss (nats)", title="bands: 95 % over seeds")
-    axes[1].set(xlabel="step", ylabel="instructions followed (%)", title="gates at first …")
+    axes[1].set(xlabel="step", ylabel="instructions followed (%)", title="bands: 95 % over seeds")
     for x, (name, (said, colour)) in enumerate(looks.items()):
         gates = sorted(n for n in arms[name][0] if n.startswith("gate "))
         layers = sorted({n.split()[1] for n in gates})
@@ -67,7 +43,9 @@ def zero_init(result: Measurement) -> Figure:
     axes[2].axhline(0, color="black", linestyle="--", linewidth=1.5)
     axes[2].set(xlabel="layer with prompts, from below", ylabel="gate (tanh)", ylim=(-1.1, 1.1))
     axes[2].set_title("gates at the end, a dot a head")
-    axes[2].legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.2))
+    for axis in axes:
+        legend_below(axis, 2)
+        axis.get_legend().set_title("gates at first")
     return figure
 
 
@@ -88,12 +66,13 @@ def cost(result: Measurement) -> Figure:
         axes[0].errorbar(share, score[0], error, fmt=f"{mark}-", color=colour, capsize=5,
                          markersize=9, label=family)  # fmt: skip
     enough = 100 * ENOUGH * o[f"{FULL}: score"]
-    axes[0].axhline(enough, color="black", linestyle="--", linewidth=1.5)
-    axes[0].annotate("95 % of the full score", (0.01, enough), (0, 5), ("axes fraction", "data"),
-                     textcoords="offset points", fontsize=12)  # fmt: skip
-    axes[0].set(xscale="log", xlabel="trained share of the parameters (%)", ylim=(0, 112),
-                ylabel="instructions followed (%)", title="95 % intervals over seeds")  # fmt: skip
-    axes[0].legend(loc="upper center", ncols=4, bbox_to_anchor=(0.5, -0.2))
+    axes[0].axhline(
+        enough, color="black", linestyle="--", linewidth=1.5, label="95 % of the full score"
+    )
+    axes[0].set(xscale="log", xlabel="trained share of the parameters (%)")
+    axes[0].set_title("95 % intervals over seeds")
+    percent_axis(axes[0], "instructions followed (%)")
+    legend_below(axes[0], 5)
     shown = [n for n in looks if n in names and n != FULL]
     places = range(len(shown))[::-1]
     for shift, (what, label, colour) in zip(
@@ -105,11 +84,11 @@ def cost(result: Measurement) -> Figure:
         parts = [100 * o[f"{n}: {what}"] / o[f"{FULL}: {what}"] for n in shown]
         axes[1].barh([p + shift for p in places], parts, 0.25, color=colour, label=label)
         for place, part in zip(places, parts, strict=True):
-            axes[1].text(1.08 * part, place + shift, f"{part:.3g}", va="center", fontsize=11)
+            axes[1].text(1.08 * part, place + shift, f"{part:.3g}", va="center", fontsize=12)
     axes[1].set_yticks(places, shown)
     axes[1].set(xscale="log", xlabel="of all parameters' (%)", xlim=(0.5, 800))
     axes[1].set_title("what it costs")
-    axes[1].legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2), fontsize=11)
+    legend_below(axes[1], 3)
     axes[1].grid(False, axis="y")
     return figure
 
@@ -119,29 +98,15 @@ def v2_bias(result: Measurement) -> Figure:
     looks = {"V2": ("V2", MATCH, "o"), "V1, 26 prompts": ("V1, as many parameters", IMAGE, "s"),
              "V2, prompts only": ("V2's prompts alone", OTHER, "D")}  # fmt: skip
     figure, axes = new_figure(15, 4.8, 2, width_ratios=(1.9, 1))
-    by_kind = _by_kind(result, looks)
-    arms_by_seed(axes[0], by_kind, list(by_kind), looks)
-    axes[0].set(ylim=(-3, 103), xlabel="kind of instruction", title="dots: seeds",
-                ylabel="followed (%)")  # fmt: skip
-    axes[0].legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2))
+    found = by_kind(result.figure["by seed"], looks, KINDS)
+    arms_by_seed(axes[0], found, list(found), looks)
+    axes[0].set(xlabel="kind of instruction", title="dots: seeds")
+    percent_axis(axes[0], "followed (%)")
+    legend_below(axes[0], 3)
     rows = {"prompts of as many\nparameters": "own", "its prompts alone": "bare"}
-    effects(axes[1], with_own(result), rows, (MATCH, MATCH))
+    effects(axes[1], result.with_own(), rows, (MATCH, MATCH))
     axes[1].set(xlabel="points (95 % interval)", title="V2 minus …")
     return figure
-
-
-def _by_kind(
-    result: Measurement, names: Sequence[str] | Mapping[str, object]
-) -> dict[str, BY_SEED]:
-    """By kind of instruction, for each seed what each arm did of it."""
-    arms: Mapping[str, BY_SEED] = result.figure["by seed"]
-    return {
-        kind: [
-            {name: own[kind] for name, own in zip(names, each, strict=True)}
-            for each in zip(*(arms[name] for name in names), strict=True)
-        ]
-        for kind in (*INSTRUCTION_KINDS, "score")
-    }
 
 
 def v2_disjoint(result: Measurement) -> Figure:
@@ -152,8 +117,9 @@ def v2_disjoint(result: Measurement) -> Figure:
     arms: Mapping[str, BY_SEED] = {name: result.figure["by seed"][name] for name in words}
     judged = {"captions": ("captions true", TEXT, "s"), **FOLLOWED}
     arms_by_seed(axes[0], arms, list(words.values()), judged)
-    axes[0].set(ylim=(0, 103), xlabel="training", title="dots: seeds")
-    axes[0].legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.3))
+    axes[0].set(xlabel="training", title="dots: seeds")
+    percent_axis(axes[0], "%")
+    legend_below(axes[0], 2, 0.3)
     rows = {
         f"{said},\nminus {name}": f"{what}, {name}"
         for what, said in (("captions", "captions"), ("score", "instructions"))
@@ -168,17 +134,18 @@ def v2_early(result: Measurement) -> Figure:
     """Instructions about pictures by kind, early and late fusion; and the losses on the way."""
     looks = {"early": ("early", MATCH, "o"), "late": ("late", COLOURS[3], "s")}
     figure, axes = new_figure(15, 4.8, 2, width_ratios=(1.6, 1))
-    by_kind = _by_kind(result, looks)
-    arms_by_seed(axes[0], by_kind, list(by_kind), looks)
+    found = by_kind(result.figure["by seed"], looks, KINDS)
+    arms_by_seed(axes[0], found, list(found), looks)
     blind = 100 * result.others["blind: score"]
-    axes[0].axhline(blind, color="black", linestyle="--", linewidth=1.5)
-    axes[0].annotate("score without the picture", (0.01, blind), (0, 5), ("axes fraction", "data"),
-                     textcoords="offset points", fontsize=12)  # fmt: skip
-    axes[0].set(ylim=(-3, 103), xlabel="kind of instruction", ylabel="followed (%)")
-    axes[0].set_title("instructions about pictures, dots: seeds")
-    axes[0].legend(loc="lower left")
-    for name, (_, colour, _) in looks.items():
-        band(axes[1], result.figure["by seed"][name], "loss", colour, "", 1)  # names would meet
+    axes[0].axhline(
+        blind, color="black", linestyle="--", linewidth=1.5, label="score without the picture"
+    )
+    axes[0].set(xlabel="kind of instruction", title="instructions about pictures, dots: seeds")
+    percent_axis(axes[0], "followed (%)")
+    for name, (said, colour, _) in looks.items():
+        band(axes[1], result.figure["by seed"][name], "loss", colour, said)
+    legend_below(axes[0], 3)
+    legend_below(axes[1], 2)
     axes[1].set(xlabel="step", ylabel="training loss (nats)", title="bands: 95 % over seeds")
     axes[1].set_ylim(0)
     return figure
@@ -190,14 +157,14 @@ def v2_expert(result: Measurement) -> Figure:
              "caption": ("caption alone", TEXT, "s")}  # fmt: skip
     found: BY_SEED = result.figure["by seed"]["joint"]
     figure, (axis,) = new_figure(12, 4.8)
-    kinds = [kind for kind in (*INSTRUCTION_KINDS, "score") if f"both: {kind}" in found[0]]
-    by_kind = {
+    kinds = [kind for kind in KINDS if f"both: {kind}" in found[0]]
+    each = {
         kind: [{how: own[f"{how}: {kind}"] for how in looks} for own in found] for kind in kinds
     }
-    arms_by_seed(axis, by_kind, kinds, looks)
-    axis.set(ylim=(-3, 103), xlabel="kind of instruction", ylabel="followed (%)")
-    axis.set_title("instructions about pictures, dots: seeds")
-    axis.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2))
+    arms_by_seed(axis, each, kinds, looks)
+    axis.set(xlabel="kind of instruction", title="instructions about pictures, dots: seeds")
+    percent_axis(axis, "followed (%)")
+    legend_below(axis, 3)
     return figure
 
 

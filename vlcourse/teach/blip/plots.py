@@ -162,11 +162,14 @@ def losses(log: Sequence[Mapping[str, float]], levels: Mapping[str, Mapping[str,
     steps = [row["step"] for row in log]
     for axis, name in zip(axes, levels, strict=True):
         axis.plot(steps, [row[name] for row in log], color=LOSSES[name], linewidth=2)
+        later = [row[name] for row in log if row["step"] ** 3 >= steps[-1]]  # below the words
         for said, level in levels[name].items():
             axis.axhline(level, color=GREY, linestyle="--", linewidth=1.3)
+            low = level < min(later)
             axis.annotate(
-                f"{said}: {level:.2f}", (steps[-1], level), (0, 8), textcoords="offset points",
-                ha="right", fontsize=12,
+                f"{said}: {level:.2f}", (steps[-1], level if low else max(level, *later)),
+                (0, -8 if low else 8), textcoords="offset points", ha="right",
+                va="top" if low else "bottom", fontsize=12,
             )  # fmt: skip
         top = max(*(row[name] for row in log), *levels[name].values())
         axis.set(xscale="log", xlabel="training step (log)", ylim=(0, 1.2 * top))

@@ -12,12 +12,12 @@ from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.clip.plots_claims import effects
 from vlcourse.teach.drawing import name_line, new_figure
 from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.over_seeds import BY_SEED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BY_SEED = Sequence[Mapping[str, float]]
 JUDGED = {"recall": ("recall@1", MATCH, "o"), "true": ("true captions", TEXT, "s")}
 CHANCE = {"color": "black", "linestyle": "--", "linewidth": 1.5}
 

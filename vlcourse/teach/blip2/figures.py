@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vlcourse.teach.blip.figures import CROSS, READER, cells
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
-from vlcourse.teach.drawing import GREY, arrow, box, canvas, new_figure
+from vlcourse.teach.drawing import GREY, arrow, box, canvas, frozen, new_figure
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ def bridge() -> Figure:
     for number, (axis, title) in enumerate(zip(axes, stages, strict=True)):
         canvas(axis, 27, 5.2)
         axis.set_title(title, loc="left", fontsize=14)
-        _frozen(axis, 0.6, 1.4, 5.4, _TALL, "image encoder", IMAGE)
+        frozen(axis, 0.6, 1.4, 5.4, _TALL, "image encoder\n(frozen)", IMAGE)
         arrow(axis, (6.1, 2.5), (9.3, 2.5))
-        axis.text(7.7, 2.8, "many tokens", ha="center", fontsize=11, color=IMAGE)
+        axis.text(7.7, 2.8, "many tokens", ha="center", fontsize=12, color=IMAGE)
         box(axis, 9.4, 1.4, 4.6, _TALL, "Q-Former", QUERY, 14)
-        axis.text(11.7, 0.45, "learned queries", ha="center", fontsize=11, color=QUERY_TEXT)
+        axis.text(11.7, 0.2, "learned queries", ha="center", fontsize=12, color=QUERY_TEXT)
         arrow(axis, (11.7, 0.75), (11.7, 1.3))
         if number == 0:
             arrow(axis, (17.6, 2.5), (14.1, 2.5))
@@ -48,24 +48,10 @@ def bridge() -> Figure:
         arrow(axis, (14.1, 2.5), (15.9, 2.5))
         box(axis, 16.0, 1.4, 2.2, _TALL, "linear", QUERY, 13)
         arrow(axis, (18.3, 2.5), (21.1, 2.5))
-        axis.text(19.7, 2.8, "soft prompt", ha="center", fontsize=11, color=QUERY_TEXT)
-        _frozen(axis, 21.2, 1.4, 5.4, _TALL, "language model", TEXT)
+        axis.text(19.7, 2.8, "soft prompt", ha="center", fontsize=12, color=QUERY_TEXT)
+        frozen(axis, 21.2, 1.4, 5.4, _TALL, "language model\n(frozen)", TEXT)
         axis.text(23.9, 4.2, "LM", ha="center", fontsize=13, color=MATCH)
     return figure
-
-
-def _frozen(
-    axis: Axes, x: float, y: float, width: float, height: float, text: str, colour: str
-) -> None:
-    """A box of what is not trained: grey inside, its edge hatched."""
-    from matplotlib.patches import Rectangle
-
-    edge = {"facecolor": "#E8E8E8", "edgecolor": colour, "linewidth": 2, "hatch": "//"}
-    axis.add_patch(Rectangle((x, y), width, height, **edge))  # type: ignore[arg-type]
-    inner = (x + 0.25, y + 0.25), width - 0.5, height - 0.5
-    axis.add_patch(Rectangle(*inner, facecolor="white", edgecolor="none", zorder=2))
-    middle = x + width / 2, y + height / 2
-    axis.text(*middle, f"{text}\n(frozen)", ha="center", va="center", fontsize=13, zorder=3)
 
 
 def roles() -> Figure:
@@ -161,7 +147,7 @@ def prompt(words: Sequence[str], learned: Sequence[str], queries: int, at: int) 
         box(axis, x, 1.5, 2.0, 1.1, word, QUERY if is_soft else TEXT, 12)
         box(axis, x, 4.2, 2.0, 1.1, goal or "–100", MATCH if goal else OTHER, 12)
         arrow(axis, (x + 1.0, 2.7), (x + 1.0, 4.1))
-        axis.text(x + 1.0, 0.5, str(place), ha="center", fontsize=12)
+        axis.text(x + 1.0, 0.65, str(place), ha="center", va="center", fontsize=12)
     for y, said in ((0.65, "position"), (2.05, "reads"), (4.75, "learns")):
         axis.text(2.6, y, said, ha="right", va="center", fontsize=12)
     return figure
@@ -174,7 +160,7 @@ def readers() -> Figure:
         canvas(axis, 16, 7.6)
     first, second = axes
     first.set_title("a decoder (OPT): goes on", fontsize=14)
-    _frozen(first, 0.4, 2.6, 15.2, 2.0, "decoder", TEXT)
+    frozen(first, 0.4, 2.6, 15.2, 2.0, "decoder\n(frozen)", TEXT)
     read = ("q", "q", "q", "</s>", "a", "red", "circle")
     for place, word in enumerate(read):
         x = 0.5 + 2.15 * place
@@ -185,8 +171,8 @@ def readers() -> Figure:
         arrow(first, (x, 4.7), (x, 5.5))
         first.text(x, 5.8, word, ha="center", color=MATCH, fontsize=12)
     second.set_title("an encoder–decoder (Flan-T5): reads, then goes on", fontsize=14)
-    _frozen(second, 0.4, 2.6, 7.4, 2.0, "encoder", TEXT)
-    _frozen(second, 9.6, 2.6, 6.0, 2.0, "decoder", TEXT)
+    frozen(second, 0.4, 2.6, 7.4, 2.0, "encoder\n(frozen)", TEXT)
+    frozen(second, 9.6, 2.6, 6.0, 2.0, "decoder\n(frozen)", TEXT)
     for x, word in zip(range(4), ("q", "q", "q", "a red"), strict=True):
         colour = QUERY if word == "q" else TEXT
         box(second, 0.5 + 1.85 * x, 0.3, 1.6, 1.1, word, colour, 12)

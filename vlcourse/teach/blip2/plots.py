@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vlcourse.evals.metrics import bootstrap_interval
+from vlcourse.teach import answers
 from vlcourse.teach.blip.figures import cells
 from vlcourse.teach.blip2.figures import QUERY, name_cells
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
-from vlcourse.teach.drawing import GREY, name_line, new_figure
+from vlcourse.teach.drawing import GREY, legend_below, name_line, new_figure, percent_axis
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
@@ -119,37 +119,23 @@ def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 
     ``told``: who answers → kind → float (n,), 1 for right.
     """
-    shown = {}
-    for who, details in told.items():
-        whole = {**details, "all": torch.cat([*details.values()])}
-        shown[who] = {
-            kind: (hits.mean().item(), *bootstrap_interval(hits)) for kind, hits in whole.items()
-        }
-    return answered(shown)
+    whole = {who: {**marks, "all": torch.cat([*marks.values()])} for who, marks in told.items()}
+    return answered({who: answers.shares(marks) for who, marks in whole.items()})
 
 
-def answered(shown: Mapping[str, Mapping[str, Sequence[float]]], below: str = "") -> Figure:
+def answered(shown: Mapping[str, Mapping[str, answers.Ends]], below: str = "") -> Figure:
     """Shares of right answers with their intervals: who → kind → (value, low, high), 0 to 1.
 
     The last kind stands apart: it is about all of them. ``below`` is written under the kinds.
     """
     looks_of = (("o", MATCH), ("s", COLOURS[4]), ("^", OTHER), ("v", OTHER), ("D", IMAGE))
-    kinds = list(next(iter(shown.values())))
+    count = len(next(iter(shown.values())))
     figure, (axis,) = new_figure(12.5, 4.8)
-    for n, ((who, ends), (mark, colour)) in enumerate(zip(shown.items(), looks_of, strict=False)):
-        shift = 0.16 * (n - (len(shown) - 1) / 2)
-        for place, kind in enumerate(kinds):
-            middle, low, high = (100 * end for end in ends[kind])
-            axis.errorbar(
-                place + shift, middle, [[max(middle - low, 0)], [max(high - middle, 0)]],
-                fmt=mark, color=colour, capsize=4, markersize=8, label=who if place == 0 else None,
-            )  # fmt: skip
-    axis.axvline(len(kinds) - 1.5, color=GREY, linewidth=1)
-    axis.set_xticks(range(len(kinds)), kinds)
-    axis.set(ylabel="answered right (%)", ylim=(0, 103), xlim=(-0.5, len(kinds) - 0.5))
-    axis.set_xlabel(below)
-    axis.grid(False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2 if below else -0.1), ncol=3)
+    answers.by_kind(axis, shown, looks_of)
+    axis.axvline(count - 1.5, color=GREY, linewidth=1)
+    axis.set(xlabel=below, xlim=(-0.5, count - 0.5))
+    percent_axis(axis, "answered right (%)")
+    legend_below(axis, 3, 0.2 if below else 0.1)
     return figure
 
 
@@ -158,7 +144,7 @@ def voice(log: Sequence[Mapping[str, float]], levels: Mapping[str, float]) -> Fi
     figure, (axis,) = new_figure(8.5, 4.0)
     steps = [row["step"] for row in log]
     axis.plot(steps, [row["loss"] for row in log], color=TEXT, linewidth=2)
-    name_line(axis, "with the picture", (steps[-1], log[-1]["loss"]), TEXT, (-6, -14))
+    name_line(axis, "with the picture", (steps[-1], log[-1]["loss"]), TEXT, (-6, -24))
     for name, level in levels.items():
         axis.axhline(level, color=GREY, linestyle="--", linewidth=1.5)
         axis.annotate(

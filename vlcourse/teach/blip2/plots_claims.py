@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from statistics import mean
 from typing import TYPE_CHECKING
 
@@ -11,26 +11,24 @@ from vlcourse.teach.blip.plots_claims import arms_by_seed
 from vlcourse.teach.blip2 import plots
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.clip.plots_claims import effects
-from vlcourse.teach.drawing import name_line, new_figure
+from vlcourse.teach.drawing import legend_below, new_figure, percent_axis
 from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.over_seeds import BY_SEED, band
 from vlcourse.teach.show import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BY_SEED = Sequence[Mapping[str, float]]
 ANSWERED = {"mean": ("questions answered", MATCH, "o"), "true": ("captions true", TEXT, "s")}
 
 
 def _blind(axis: Axes, arms: Mapping[str, BY_SEED], name: str) -> None:
     """A line for what an arm's language model answers without the picture."""
     level = 100 * mean(each["mean blind"] for each in arms[name])
-    axis.axhline(level, color="black", linestyle="--", linewidth=1.5)
-    axis.annotate(
-        "questions, without the picture", (0.99, level), (0, 5), ("axes fraction", "data"),
-        textcoords="offset points", ha="right", fontsize=12,
-    )  # fmt: skip
+    axis.axhline(
+        level, color="black", linestyle="--", linewidth=1.5, label="questions, without the picture"
+    )
 
 
 def bottleneck(result: Measurement) -> Figure:
@@ -48,21 +46,13 @@ def bottleneck(result: Measurement) -> Figure:
     ]
     arms_by_seed(axes[0], arms, labels, ANSWERED)
     _blind(axes[0], arms, "Q-Former")
-    axes[0].set(ylim=(0, 103), title="dots: seeds")
-    axes[0].legend(loc="lower left")
+    axes[0].set_title("dots: seeds")
+    percent_axis(axes[0], "%")
+    legend_below(axes[0], 2, 0.25)
     rows = {"a linear layer": "own", "one whose language\nmodel learns": "frozen"}
-    effects(axes[1], _with_own(result), rows, (MATCH, MATCH))
+    effects(axes[1], result.with_own(), rows, (MATCH, MATCH))
     axes[1].set(xlabel="points (95 % interval)", title="questions, Q-Former minus another")
     return figure
-
-
-def _with_own(result: Measurement) -> Measurement:
-    """The same, with its own number among the others, as "own"."""
-    assert result.low is not None and result.high is not None
-    own = {"own": result.measured, "own low": result.low, "own high": result.high}
-    return Measurement(
-        result.measured, result.low, result.high, result.seeds, others={**result.others, **own}
-    )
 
 
 def stage1(result: Measurement) -> Figure:
@@ -75,23 +65,14 @@ def stage1(result: Measurement) -> Figure:
         "without, longer": ("without, longer", COLOURS[4]),
     }
     for name, (said, colour) in looks.items():
-        steps = sorted(int(key.split()[1]) for key in arms[name][0] if key.startswith("step "))
-        by_step = [[100 * each[f"step {n}"] for each in arms[name]] for n in steps]
-        ends = [seed_interval(values) for values in by_step]
-        middle = [mean(values) for values in by_step]
-        low, high = ([end[i] for end in ends] for i in (0, 1))
-        axes[0].plot(steps, middle, "o-", color=colour)
-        axes[0].fill_between(steps, low, high, color=colour, alpha=0.18)
-        name_line(axes[0], said, (steps[-1], middle[-1]), colour)
+        band(axes[0], arms[name], "step", colour, said, scale=100)
     _blind(axes[0], arms, "Q-Former")
-    most = max(int(k.split()[1]) for k in arms["without, longer"][0] if k.startswith("step "))
-    axes[0].set(
-        xlabel="steps of stage 2", ylabel="questions answered (%)", xlim=(0, 1.3 * most),
-        title="bands: 95 % over seeds",
-    )  # fmt: skip
+    axes[0].set(xlabel="steps of stage 2", ylabel="questions answered (%)")
+    axes[0].set_title("bands: 95 % over seeds")
+    legend_below(axes[0], 2)
     rows = {"at equal steps\nof stage 2": "own", "at equal steps\nin all": "longer",
             "captions true": "true"}  # fmt: skip
-    effects(axes[1], _with_own(result), rows, (MATCH, MATCH, TEXT))
+    effects(axes[1], result.with_own(), rows, (MATCH, MATCH, TEXT))
     axes[1].set(xlabel="points (95 % interval)", title="with − without stage 1")
     return figure
 
@@ -111,8 +92,9 @@ def queries(result: Measurement) -> Figure:
         axis.errorbar(places, middle, error, fmt=f"{mark}-", color=colour, capsize=5, label=said)
     _blind(axis, arms, next(iter(arms)))
     axis.set_xticks(places, [name.split()[0] for name in arms])
-    axis.set(xlabel="queries", ylabel="%", ylim=(0, 103), title="95 % intervals over seeds")
-    axis.legend(loc="lower right")
+    axis.set(xlabel="queries", title="95 % intervals over seeds")
+    percent_axis(axis, "%")
+    legend_below(axis, 3)
     return figure
 
 
@@ -132,9 +114,10 @@ def masks(result: Measurement) -> Figure:
     axes[0].set(ylabel="training loss (nats)", title="the loss", ylim=(0, None))
     judged = {"recall": ("recall@1", IMAGE, "o"), "true": ("captions true", TEXT, "s")}
     arms_by_seed(axes[1], arms, list(names.values()), judged)
-    axes[1].set(title="what the model can do (dots: seeds)", ylim=(-2, 103))
+    axes[1].set_title("what the model can do (dots: seeds)")
+    percent_axis(axes[1], "%")
     for axis in axes:
-        axis.legend(loc="best")
+        legend_below(axis, 2)
     return figure
 
 

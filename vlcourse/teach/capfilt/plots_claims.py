@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from vlcourse.teach.blip.plots_claims import BY_SEED, JUDGED, arms_by_seed
+from vlcourse.teach.blip.plots_claims import JUDGED, arms_by_seed
 from vlcourse.teach.clip.figures import MATCH, OTHER, TEXT
 from vlcourse.teach.clip.plots_claims import effects
 from vlcourse.teach.drawing import new_figure
 from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.over_seeds import BY_SEED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -88,7 +88,7 @@ def effects(
         end, away = (high, 8) if high >= zero else (low, -8)
         name_line(axis, text, (end, y), colour, (away, 0))
     axis.axvline(zero, color="black", linestyle="--", linewidth=1.5)
-    axis.margins(x=0.22)  # room for the numbers
+    axis.margins(x=0.27)  # room for the numbers
     axis.set_yticks(range(len(rows))[::-1], list(rows))
     axis.set_ylim(-0.5, len(rows) - 0.4)
     axis.grid(False, axis="y")

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from vlcourse.teach.adapter.figures import PROMPT as TIME
 from vlcourse.teach.adapter.figures import PROMPT_TEXT as TIME_TEXT
-from vlcourse.teach.adapter.figures import frozen
 from vlcourse.teach.clip.figures import IMAGE, MATCH, TEXT
-from vlcourse.teach.drawing import GREY, arrow, box, canvas, new_figure
+from vlcourse.teach.drawing import GREY, arrow, box, canvas, frozen, new_figure
 from vlcourse.teach.drawing import image as draw_image
 
 if TYPE_CHECKING:

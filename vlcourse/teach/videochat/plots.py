@@ -11,10 +11,10 @@ from torch import Tensor
 from vlcourse.data.world import film
 from vlcourse.data.world.timeline import Timeline
 from vlcourse.data.world.video_captions import clause
-from vlcourse.evals.metrics import bootstrap_interval
+from vlcourse.teach import answers
 from vlcourse.teach.adapter.figures import PROMPT_TEXT as TIME_TEXT
 from vlcourse.teach.clip.figures import IMAGE, TEXT
-from vlcourse.teach.drawing import GREY, name_line, new_figure
+from vlcourse.teach.drawing import GREY, legend_below, name_line, new_figure, percent_axis
 from vlcourse.teach.drawing import image as draw_image
 from vlcourse.teach.show import COLOURS
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 96  # pixels of a frame in a figure
-_MARKS = "os^Dv"
 
 
 def story(timeline: Timeline, times: Sequence[float]) -> Figure:
@@ -39,11 +38,11 @@ def story(timeline: Timeline, times: Sequence[float]) -> Figure:
     on_axis(axis, timeline, times)
     for number, event in enumerate(timeline.events):
         y = -row * (number + 0.6)
-        begin, end = event.span
-        axis.plot((begin, max(end, begin + 0.08)), (y, y), color=TEXT, linewidth=8)
+        begin, end = event.span[0], max(event.span[1], event.span[0] + 0.08)
+        axis.plot((begin, end), (y, y), color=TEXT, linewidth=8)
         late = begin > 0.55 * timeline.duration
         axis.text(
-            begin - 0.12 if late else max(end, begin) + 0.15, y, clause(timeline.script, event),
+            begin - 0.12 if late else end + 0.12, y, clause(timeline.script, event),
             ha="right" if late else "left", va="center", fontsize=14,
         )  # fmt: skip
     axis.set(ylim=(-row * (count + 0.2), axis.get_ylim()[1]))
@@ -95,25 +94,13 @@ def by_kind(told: Mapping[str, Mapping[str, Tensor]]) -> Figure:
 
     ``told``: who → kind → float (n,), 1 for right.
     """
-    kinds = list(dict.fromkeys(kind for marks in told.values() for kind in marks))
+    looks = (("o", GREY), ("s", IMAGE), ("^", COLOURS[4]), ("D", TEXT), ("v", TIME_TEXT))
     figure, (axis,) = new_figure(13, 4.8)
-    colours = (GREY, IMAGE, COLOURS[4], TEXT, TIME_TEXT)
-    for number, (who, marks) in enumerate(told.items()):
-        mark, colour = _MARKS[number % 5], colours[number % 5]
-        for place, kind in enumerate(kinds):
-            if kind not in marks:
-                continue
-            middle = float(marks[kind].mean())
-            low, high = bootstrap_interval(marks[kind])
-            error = [[100 * max(middle - low, 0)], [100 * max(high - middle, 0)]]
-            axis.errorbar(
-                place + 0.17 * (number - (len(told) - 1) / 2), 100 * middle, error, fmt=mark,
-                color=colour, capsize=4, markersize=8, label=who if place == 0 else None,
-            )  # fmt: skip
-    axis.set_xticks(range(len(kinds)), kinds)
-    axis.set(ylabel="answered rightly (%)", ylim=(-4, 104), xlabel="kind of question")
-    axis.grid(False, axis="x")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncol=len(told))
+    shown = {who: answers.shares(marks) for who, marks in told.items()}
+    answers.by_kind(axis, shown, looks, apart=0.17)
+    axis.set_xlabel("kind of question")
+    percent_axis(axis, "answered rightly (%)")
+    legend_below(axis, len(told))
     return figure
 
 

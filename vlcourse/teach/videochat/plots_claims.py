@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from statistics import mean
 from typing import TYPE_CHECKING
 
 from vlcourse.data.world.video_questions import VIDEO_KINDS
 from vlcourse.evals.metrics import seed_interval
 from vlcourse.evals.video import near
-from vlcourse.teach.adapter.plots_claims import band, with_own
 from vlcourse.teach.blip.plots_claims import arms_by_seed
 from vlcourse.teach.blip2 import plots
 from vlcourse.teach.clip.figures import IMAGE, MATCH, OTHER, TEXT
 from vlcourse.teach.clip.plots_claims import effects
-from vlcourse.teach.drawing import new_figure
+from vlcourse.teach.drawing import legend_below, new_figure, percent_axis
 from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.over_seeds import BY_SEED, band, by_kind
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BY_SEED = Sequence[Mapping[str, float]]
 LOOKS = {
     "all frames": ("all frames", MATCH, "o"), "middle frame": ("middle frame", OTHER, "s"),
     "mean of frames": ("mean of frames", IMAGE, "^"),
@@ -30,18 +29,9 @@ LOOKS = {
 }  # fmt: skip
 
 
-def by_kind(result: Measurement, names: Sequence[str], last: str) -> dict[str, BY_SEED]:
-    """By kind of question, for each seed what each arm answered; ``last`` is over several kinds."""
-    arms: Mapping[str, BY_SEED] = result.figure["by seed"]
-    own = arms[names[0]][0]
-    kinds = {kind: near(kind) for kind in VIDEO_KINDS if kind in own} | {last: last}
-    return {
-        kind: [
-            {name: found[at] for name, found in zip(names, each, strict=True)}
-            for each in zip(*(arms[name] for name in names), strict=True)
-        ]
-        for kind, at in kinds.items()
-    }
+def _kinds(found: Mapping[str, float], last: str) -> dict[str, str]:
+    """The kinds of question that were asked, ``last`` for several of them; and their numbers."""
+    return {kind: near(kind) for kind in VIDEO_KINDS if kind in found} | {last: last}
 
 
 def temporal(result: Measurement) -> Figure:
@@ -80,12 +70,14 @@ def gmhra(result: Measurement) -> Figure:
     names = ("all frames", "token sees the mean", "no local")
     looks = {name: LOOKS[name] for name in names} | {"all frames": ("token looks", MATCH, "o")}
     figure, axes = new_figure(15, 4.8, 2, width_ratios=(1.9, 1))
-    found = by_kind(result, names, "temporal")
+    arms: Mapping[str, BY_SEED] = result.figure["by seed"]
+    found = by_kind(arms, names, _kinds(arms[names[0]][0], "temporal"))
     arms_by_seed(axes[0], found, list(found), looks)
-    axes[0].set(ylim=(-3, 103), xlabel="kind of question", ylabel="answered right (%)")
-    axes[0].legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.2))
+    axes[0].set(xlabel="kind of question", title="dots: seeds")
+    percent_axis(axes[0], "answered right (%)")
+    legend_below(axes[0], 3)
     rows = {"a token that is\ntold the mean": "own", "no local\naggregator": "local"}
-    effects(axes[1], with_own(result), rows, (MATCH, OTHER))
+    effects(axes[1], result.with_own(), rows, (MATCH, OTHER))
     axes[1].set(xlabel="points (95 % interval)", title="about time, all minus …")
     return figure
 
@@ -102,9 +94,9 @@ def timestamps(result: Measurement) -> Figure:
         axes[0].plot(lengths, values, f"{mark}-", color=colour, label=said)
     axes[0].set_xticks(lengths)
     axes[0].set(xlabel="length of the film (s)", ylabel="answers are off by (s)", ylim=(0, None))
-    axes[0].legend(loc="upper left")
+    legend_below(axes[0], 3)
     rows = {"order, minus seconds": "own", "order, minus with\nthe sentence": "sentence"}
-    effects(axes[1], with_own(result), rows, (MATCH, TEXT), scale=1)
+    effects(axes[1], result.with_own(), rows, (MATCH, TEXT), scale=1)
     axes[1].set(xlabel="seconds (95 % interval)", title="how much farther off")
     return figure
 
@@ -113,16 +105,18 @@ def stages(result: Measurement) -> Figure:
     """By kind of question, both arms; and the loss while chats are learned."""
     names = ("two stages", "one stage")
     figure, axes = new_figure(15, 4.8, 2, width_ratios=(1.6, 1))
-    found = by_kind(result, names, "mean")
+    arms: Mapping[str, BY_SEED] = result.figure["by seed"]
+    found = by_kind(arms, names, _kinds(arms[names[0]][0], "mean"))
     arms_by_seed(axes[0], found, list(found), {name: LOOKS[name] for name in names})
-    axes[0].set(ylim=(-3, 103), xlabel="kind of question", ylabel="answered right (%)")
-    axes[0].legend(loc="upper center", ncols=2, bbox_to_anchor=(0.5, -0.2))
+    axes[0].set(xlabel="kind of question", title="dots: seeds")
+    percent_axis(axes[0], "answered right (%)")
     for name in reversed(names):
         said, colour, _ = LOOKS[name]
-        band(axes[1], result.figure["by seed"][name], "loss", colour, said, 1)
-    most = max(axes[1].get_xlim()[1], 1)
-    axes[1].set(xlabel="step of chats", ylabel="training loss (nats)", xlim=(0, most))
+        band(axes[1], arms[name], "loss", colour, said)
+    axes[1].set(xlabel="step of chats", ylabel="training loss (nats)")
     axes[1].set_title("bands: 95 % over seeds")
+    for axis in axes:
+        legend_below(axis, 2)
     return figure
 
 

@@ -23,6 +23,7 @@ from vlcourse.teach.adapter.experiments.arms import SEEDS, Arm, Scores, Settings
 from vlcourse.teach.blip.experiments.cache import kept
 from vlcourse.teach.blip.experiments.score import Found, minus, with_ends
 from vlcourse.teach.measurement import Measurement
+from vlcourse.teach.over_seeds import steps_of
 from vlcourse.weights.state import to_cpu, write_weights
 
 V1, V2, LORA, FULL = "V1", "V2", "LoRA", "all parameters"
@@ -144,11 +145,6 @@ def compare_zero_init(scores: Scores, seeds: Sequence[int], settings: Settings) 
     others |= with_ends("known", minus(closed, opened, "known"))
     values = minus(closed, opened, "score")
     return arms.measurement(values, scores, ("score", "known"), seeds, settings, others)
-
-
-def steps_of(found: Found, what: str) -> list[int]:
-    """At which steps something was noted on the way."""
-    return sorted(int(name.split()[1]) for name in found if name.startswith(f"{what} "))
 
 
 def late(found: Found) -> float:
