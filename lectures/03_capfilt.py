@@ -742,7 +742,7 @@ for name, scores in (("blip-toy", web_scores), ("blip-toy-filter", second_scores
     print(f"{name:15} precision {percent(web_true[stays])}, recall {percent(stays[web_true])}")
 second_by_kind = {
     kind: [p for p, k in zip(second_scores.tolist(), kinds, strict=True) if k == kind]
-    for kind in by_kind
+    for kind in ("clean", *KINDS)
 }
 plots.scores({kind: values for kind, values in second_by_kind.items() if values}, TRUE)
 

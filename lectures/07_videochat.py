@@ -228,7 +228,7 @@ for question in movie.questions():
 # 2. **No tool said it.** What is not in the text is lost for ever. Nobody can write down all that may be asked.
 # 3. **The reader was wrong.** All is there, and the language model draws the wrong conclusion from it.
 #
-# The third one is measured by giving the reader the *perfect* text. The claim looks at what remains where the tools were right:
+# What is *said* fails here for the third reason: the names stand in the text, and our small reader has not learned to look them up. In general that is measured by giving the reader the *perfect* text. The claim looks at what remains where the tools were right:
 
 # %%
 claims.stored("videochat.text_loses")
