@@ -234,7 +234,7 @@ for question in movie.questions():
 claims.stored("videochat.text_loses")
 
 # %% [markdown]
-# Be as strict with the perfect text: a text may give more away than it says. Each telling begins with what is there. In an earlier version of this course that line named the things in the order in which the film had been planned: what would be hit came first, then what would hit it. No question could be answered from this line alone, yet the reader had learned to lean on it. When we shuffled the line, its answers about causes fell from 95.5 to 76.5 %, and the other kinds hardly moved. Now every film has an order of its own, the reader was trained anew, and no order changes its answers. Shuffle what should not matter, and look which numbers move: it is a test worth making with any data you write yourself.
+# Be as strict with the perfect text: a text may give more away than it says. Each telling begins with what is there. In an earlier version of this course that line named the things in the order in which the film had been planned: what would be hit came first, then what would hit it. No question could be answered from this line alone, yet the reader had learned to lean on it. When we shuffled the line, its answers about causes fell from 95.5 to 76.5 %, and the other kinds hardly moved. Now every film has an order of its own, the reader was trained anew, and no order changes any of these numbers by more than a point. Shuffle what should not matter, and look which numbers move: it is a test worth making with any data you write yourself.
 
 # %% [markdown]
 # ## 3 · When was that?

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vlcourse import losses
 from vlcourse.data.collate.captions import CaptionCollate
 from vlcourse.data.world import World
 from vlcourse.data.world.web import Halved, WebWorld
 from vlcourse.engine.config import TrainConfig
 from vlcourse.layers.ranges import RangeError
+from vlcourse.models import matching
 from vlcourse.models.matching import hard_pairs
 from vlcourse.recipes import RECIPES
 from vlcourse.recipes.blip import TOY_BLIP, TOY_DATA
@@ -62,6 +64,18 @@ def test_a_text_that_fits_is_never_drawn_as_wrong() -> None:
         wrong_text = pairs.tokens[n : 2 * n, 0] // 3
         assert wrong_text[0] == 5
         assert not fits[torch.arange(n), wrong_text].any()
+
+
+def test_of_other_ranks_texts_nothing_is_known_so_none_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fits = torch.tensor([[True, False], [True, True]])
+    monkeypatch.setattr(losses, "rank", lambda: 1)
+    everyone = matching._among_all(fits, 6)  # the second of three ranks with two pairs each
+    assert everyone.tolist() == [
+        [True, True, True, False, True, True],
+        [True, True, True, True, True, True],
+    ]
 
 
 def test_the_filter_recipe_reads_halves_and_their_truth() -> None:
