@@ -267,6 +267,21 @@ def test_the_visual_side_learns_at_its_own_rate() -> None:
     assert replace(model.config, visual_lr=1.0).adopt(model) is model  # no part of its shape
 
 
+def test_what_instructions_train_rests_when_it_is_told_to() -> None:
+    """All of what captions do not train, and nothing else; where both train all, nothing rests."""
+    model = v2("grid", settled=0.25)
+    named = {id(p): name.partition(".")[0] for name, p in model.named_parameters()}
+    groups = adamw(model, TrainConfig()).param_groups
+    ends = {named[id(p)]: group["end"] for group in groups for p in group["params"]}
+    late = dict.fromkeys(("layers", "tuned", "norm_final"), 0.25)
+    assert ends == {"visual": 1.0, "early": 1.0} | late
+    shared = v2("grid", settled=0.25, groups="shared")
+    assert {g["end"] for g in adamw(shared, TrainConfig()).param_groups} == {1.0}
+    untuned = v2("grid", settled=0.25, tuned=False)
+    assert set(untuned.lr_ends()) == {"layers"}
+    assert replace(model.config, settled=1.0).adopt(model) is model  # no part of its shape
+
+
 def test_lora_begins_as_the_base_model_and_is_a_low_rank_map() -> None:
     model, tokens = lora(targets=("q", "k", "v", "out", "gate", "up", "down")), text()
     assert torch.equal(model(tokens), model.llm(tokens))

@@ -88,10 +88,14 @@ class AdapterV2Config:
     """By what the learning rate of the visual side is multiplied: a rate that suits prompts, whose
     numbers are about 1, is large for its matrices."""
 
+    settled: float = 1.0
+    """After this share of a run what instructions train rests, so that what captions train, which
+    looks through it, has firm ground. (In the paper it never does.)"""
+
     def __post_init__(self) -> None:
         check(self, image_embed=WIDTH, prompts=(1, MOST_PROMPTS), queries=(1, MOST_PROMPTS))
         check(self, visual_width=WIDTH, visual_layers=(0, LAYERS[1]), visual_heads=HEADS)
-        check(self, layers=LAYERS, early=LAYERS, visual_lr=(0, 100))
+        check(self, layers=LAYERS, early=LAYERS, visual_lr=(0, 100), settled=(0, 1))
         head_channels(self.visual_width, self.visual_heads)
         check_layers(self.layers, self.llm)
         if self.fusion == "early" and not 1 <= self.early <= self.llm.layers - self.layers:
@@ -112,7 +116,9 @@ class AdapterV2Config:
     def adopt(self, model: AdapterV2) -> AdapterV2:
         """A trained one of this very shape; ModelError if it has another."""
         theirs = model.config  # how it is trained is no part of its shape
-        own = replace(self, groups=theirs.groups, visual_lr=theirs.visual_lr)
+        own = replace(
+            self, groups=theirs.groups, visual_lr=theirs.visual_lr, settled=theirs.settled
+        )
         return same_shape(own, model)
 
     @staticmethod
@@ -283,6 +289,14 @@ class AdapterV2(AdaptedLLaMA):
     def lr_factors(self) -> dict[str, float]:
         """The visual side's own rate."""
         return {"visual": self.config.visual_lr}
+
+    def lr_ends(self) -> dict[str, float]:
+        """What instructions alone train may rest before the end."""
+        if self.config.groups == "shared":
+            return {}
+        learns = {name.partition(".")[0] for name, _ in self.named_parameters()}
+        parts = [part for part in ("layers", "tuned", "norm_final") if part in learns]
+        return dict.fromkeys(parts, self.config.settled)
 
     # ------------------------------------------------------------------ merging
 

@@ -14,6 +14,7 @@ from vlcourse.data.world.words import check_seed, hash_int
 from vlcourse.layers.ranges import RangeError
 
 _SEED = 52  # of a film; `World` has 51
+KEPT = 20_000  # films; a film is some KiB, and finding everybody's way takes longer than drawing it
 
 
 class Videos(Dataset[dict[str, Any]]):
@@ -48,6 +49,7 @@ class Videos(Dataset[dict[str, Any]]):
         self.split, self.n, self.size, self.n_frames = split, int(n), size, n_frames
         self.seconds, self.seed = seconds, check_seed(seed)
         self.name = f"videos/{split}" + (f"-{seed}" if seed else "")
+        self._films = dict[int, Timeline]()
         self[0]  # a bad argument fails here and not in a worker
 
     def __len__(self) -> int:
@@ -62,11 +64,20 @@ class Videos(Dataset[dict[str, Any]]):
         return [self._drawn(index) for index in indices]
 
     def timeline(self, index: int) -> Timeline:
-        """The film of sample `index`, not drawn. Raises IndexError outside the data set."""
+        """The film of sample `index`, not drawn. Raises IndexError outside the data set.
+
+        The first `KEPT` films that are asked for are kept for the next time.
+        """
         if not -self.n <= index < self.n:
             raise IndexError(f"{self.name} has {self.n} films; there is no sample {index}.")
-        seed = hash_int(self.seed, _SEED, index % self.n)
-        return Timeline.sample(seed, self.split, self.seconds)
+        number = index % self.n
+        film = self._films.get(number)
+        if film is None:
+            seed = hash_int(self.seed, _SEED, number)
+            film = Timeline.sample(seed, self.split, self.seconds)
+            if len(self._films) < KEPT:
+                self._films[number] = film
+        return film
 
     def _drawn(self, index: int) -> dict[str, Any]:
         film = self.timeline(index)
