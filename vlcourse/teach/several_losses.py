@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vlcourse.teach.checking import expect, expect_close
+from vlcourse.teach.gradients import CUT
 from vlcourse.teach.mistakes import Mistake, expect_right
-
-CUT = "Nothing is learned through .detach(), .item(), float() or no_grad()."
 
 
 def stacked(found: Any, names: Sequence[str]) -> Tensor:

@@ -147,3 +147,11 @@ def test_videos_are_the_same_in_any_order() -> None:
         films[10]
     with pytest.raises(ValueError, match="number of films"):
         Videos(n=0)
+
+
+def test_a_film_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vlcourse.data.world.videos.KEPT", 2)
+    films, others = Videos("test", n=4), Videos("test", n=4)  # each has asked for its film 0
+    assert films.timeline(1) is films.timeline(1) is films.timeline(-3)
+    assert films.timeline(2) == films.timeline(2) is not films.timeline(2)  # no room for it
+    assert [films.timeline(i) for i in range(4)] == [others.timeline(i) for i in (0, 1, 2, 3)]

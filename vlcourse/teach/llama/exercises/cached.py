@@ -28,6 +28,7 @@ from vlcourse.teach.checking import (
     fail,
     same_dtype,
 )
+from vlcourse.teach.gradients import CUT
 from vlcourse.teach.llama.exercises import cached_answers as answers
 
 
@@ -68,7 +69,7 @@ def _check(candidate: Any) -> None:
     for shape in ((2, 3, 5, 4), (1, 1, 5, 4)):
         q, k, v = torch.randn(3, *shape)
         mine, right = (partial(_at_once, f) for f in (candidate, attend_with_cache))
-        differentiable(mine, right, q, k, v, hint=_CUT)
+        differentiable(mine, right, q, k, v, hint=CUT)
         expect_close(
             mine(8 * q, 8 * k, v),
             right(8 * q, 8 * k, v),
@@ -79,7 +80,6 @@ def _check(candidate: Any) -> None:
         same_dtype(mine, q, k, v, dtypes=(torch.bfloat16, torch.float64))
 
 
-_CUT = "Nothing can be learned through .detach(), .item(), .data or torch.no_grad()."
 _OVERFLOW = "exp of a large score is infinite: scores.softmax(-1) subtracts the largest first."
 _ZERO = "0 · (-∞) is NaN: no multiplication, but scores.masked_fill(~seen, -math.inf)."
 
@@ -224,8 +224,8 @@ EXERCISES: tuple[Exercise, ...] = (
             Wrong("mask after the softmax", answers.mask_after_the_softmax, "after the mask"),
             Wrong("mask times -inf", answers.zero_times_infinity, _ZERO),
             Wrong("exp and sum by hand", answers.naive_exp, _OVERFLOW),
-            Wrong("keys detached", answers.keys_detached, _CUT),
-            Wrong("under no_grad", answers.under_no_grad, _CUT),
+            Wrong("keys detached", answers.keys_detached, CUT),
+            Wrong("under no_grad", answers.under_no_grad, CUT),
             Wrong("in float32", answers.in_float, "float32 for arguments in bfloat16"),
         ),
         right=(

@@ -14,7 +14,8 @@ from vlcourse import losses
 from vlcourse.layers.cache import LayerCache
 from vlcourse.models.llama import LLaMA, LLaMAConfig
 from vlcourse.teach import yours
-from vlcourse.teach.checking import Exercise, Right, Wrong, call, expect, expect_close
+from vlcourse.teach.checking import Exercise, Right, Wrong, call
+from vlcourse.teach.gradients import expect_gradients
 from vlcourse.teach.llama.exercises import cached, feed_forward, norm, rope
 from vlcourse.teach.llama.exercises import capstone_answers as answers
 from vlcourse.teach.mistakes import expect_right
@@ -58,7 +59,6 @@ _SHAPES = (
     LLaMAConfig(11, 16, layers=2, heads=2, hidden=24, theta=500.0, norm_eps=1e-2, context=16),
     LLaMAConfig(13, 12, layers=1, heads=3, hidden=20, context=16),
 )
-_CUT = "Nothing is learned through .detach(), .item(), float() or no_grad()."
 
 
 def _check(candidate: Any) -> None:
@@ -94,15 +94,8 @@ def _run(model: Any, tokens: Tensor, chunks: Sequence[int], function: Any) -> Te
 
 def _check_gradients(candidate: Any, model: Any, tokens: Tensor) -> None:
     """Each parameter learns, and what it learns is right."""
-    names, parameters = zip(*model.named_parameters(), strict=True)
     logits = candidate(model, tokens, model.new_cache(*tokens.shape).layers)
-    expect(logits.requires_grad, "no gradient flows back from the logits", _CUT)
-    weights = torch.linspace(-1, 1, logits.numel()).view_as(logits)
-    got = torch.autograd.grad((logits * weights).sum(), parameters, allow_unused=True)
-    right = torch.autograd.grad((model(tokens) * weights).sum(), parameters)
-    for name, found, wanted in zip(names, got, right, strict=True):
-        expect(found is not None, f"no gradient reaches model.{name}", _CUT)
-        expect_close(found, wanted, f"the gradient at model.{name}", _CUT, rtol=1e-3, atol=1e-3)
+    expect_gradients(logits, model(tokens), dict(model.named_parameters()), "logits")
 
 
 def _library(model: Any, tokens: Tensor, caches: Caches) -> Tensor:

@@ -20,9 +20,9 @@ from vlcourse.teach.checking import (
     same_dtype,
     stable,
 )
+from vlcourse.teach.gradients import CUT
 from vlcourse.teach.mistakes import Mistake, expect_right
 
-_CUT = "Nothing can be learned through .detach(), .item(), .data or torch.no_grad()."
 _OVERFLOW = (
     "exp of a large number is infinite, and ∞ / ∞ or 0 · ∞ is NaN: F.silu(z), or"
     " z * torch.sigmoid(z), knows that."
@@ -50,7 +50,7 @@ def _check(candidate: Any) -> None:
     def right(x: Tensor) -> Tensor:
         return swiglu(x, gate, up, down)
 
-    differentiable(candidate, swiglu, x, gate, up, down, hint=_CUT)
+    differentiable(candidate, swiglu, x, gate, up, down, hint=CUT)
     stable(mine, right, x, times=50, hint=_OVERFLOW)
     differentiable(mine, right, 50 * x, what="the result for large x", hint=_OVERFLOW)
     same_dtype(candidate, x, gate, up, down, hint=_TYPE)

@@ -19,6 +19,7 @@ from vlcourse.teach.checking import (
     expect_close,
     same_dtype,
 )
+from vlcourse.teach.gradients import CUT
 from vlcourse.teach.llama.exercises import rope_answers as answers
 from vlcourse.teach.mistakes import Mistake, expect_right
 
@@ -52,7 +53,7 @@ def _check(candidate: Any) -> None:
             "Count axes from the end: x[..., 0::2]; (L, d_h/2) broadcasts over what stands before.",
         )
     x = torch.randn(2, 3, 5, 8)
-    differentiable(candidate, rope, x, positions, theta, hint=_CUT)
+    differentiable(candidate, rope, x, positions, theta, hint=CUT)
     same_dtype(candidate, x, positions, theta, dtypes=(torch.float32,), hint=_FLOAT32)
     # bfloat16 holds 8 bits: position 1,003 would become 1,004. Any type may come out.
     half, far = x.bfloat16(), torch.arange(1001, 1006)
@@ -66,7 +67,6 @@ def _check(candidate: Any) -> None:
     )
 
 
-_CUT = "Nothing can be learned through .detach(), .item(), .data or torch.no_grad()."
 _FLOAT32 = (
     "Angles in float64 make the result float64, too: torch.arange(0, d_h, 2) / d_h is float32."
 )
@@ -262,7 +262,7 @@ EXERCISES: tuple[Exercise, ...] = (
             Wrong("x changed in place", answers.in_place, "your code changes `x` in place"),
             Wrong("angles in float64", answers.in_double, _FLOAT32),
             Wrong("angles in the type of x", answers.angles_in_the_type_of_x, _COARSE),
-            Wrong("detached", answers.detached, _CUT),
+            Wrong("detached", answers.detached, CUT),
             Wrong("four axes only", answers.four_axes_only, "your code stops at"),
         ),
         right=(
