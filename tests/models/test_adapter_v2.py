@@ -261,10 +261,15 @@ def test_cells_of_a_grid_know_where_they_are_and_a_vits_tokens_do_already() -> N
 
 
 def test_the_visual_side_learns_at_its_own_rate() -> None:
-    model = v2("grid", visual_lr=0.1)
-    factors = {group["factor"] for group in adamw(model, TrainConfig()).param_groups}
-    assert factors == {0.1, 1.0}
-    assert replace(model.config, visual_lr=1.0).adopt(model) is model  # no part of its shape
+    model = v2("grid", visual_lr=0.1, early_lr=0.5)
+    named = {id(p): name.partition(".")[0] for name, p in model.named_parameters()}
+    groups = adamw(model, TrainConfig()).param_groups
+    factors = {named[id(p)]: group["factor"] for group in groups for p in group["params"]}
+    late = dict.fromkeys(("layers", "tuned", "norm_final"), 1.0)
+    assert factors == {"visual": 0.1, "early": 0.5} | late
+    assert replace(model.config, visual_lr=1.0, early_lr=2.0).adopt(model) is model
+    late_fusion = v2("grid", fusion="late", queries=5, early_lr=0.5)
+    assert late_fusion.lr_factors() == {"visual": late_fusion.config.visual_lr}
 
 
 def test_what_instructions_train_rests_when_it_is_told_to() -> None:

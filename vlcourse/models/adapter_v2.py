@@ -88,6 +88,9 @@ class AdapterV2Config:
     """By what the learning rate of the visual side is multiplied: a rate that suits prompts, whose
     numbers are about 1, is large for its matrices."""
 
+    early_lr: float = 1.0
+    """By what that of the early gates is multiplied. tanh lets a gate that went far hardly return,
+    so a long run wants a smaller rate."""
     settled: float = 1.0
     """After this share of a run what instructions train rests, so that what captions train, which
     looks through it, has firm ground. (In the paper it never does.)"""
@@ -95,7 +98,8 @@ class AdapterV2Config:
     def __post_init__(self) -> None:
         check(self, image_embed=WIDTH, prompts=(1, MOST_PROMPTS), queries=(1, MOST_PROMPTS))
         check(self, visual_width=WIDTH, visual_layers=(0, LAYERS[1]), visual_heads=HEADS)
-        check(self, layers=LAYERS, early=LAYERS, visual_lr=(0, 100), settled=(0, 1))
+        check(self, layers=LAYERS, early=LAYERS, settled=(0, 1))
+        check(self, visual_lr=(0, 100), early_lr=(0, 100))
         head_channels(self.visual_width, self.visual_heads)
         check_layers(self.layers, self.llm)
         if self.fusion == "early" and not 1 <= self.early <= self.llm.layers - self.layers:
@@ -116,9 +120,7 @@ class AdapterV2Config:
     def adopt(self, model: AdapterV2) -> AdapterV2:
         """A trained one of this very shape; ModelError if it has another."""
         theirs = model.config  # how it is trained is no part of its shape
-        own = replace(
-            self, groups=theirs.groups, visual_lr=theirs.visual_lr, settled=theirs.settled
-        )
+        own = replace(self, **{name: getattr(theirs, name) for name in _TRAINING})
         return same_shape(own, model)
 
     @staticmethod
@@ -130,6 +132,8 @@ class AdapterV2Config:
         """
         return published("LLaMA-Adapter V2", name, PRESETS)
 
+
+_TRAINING = ("groups", "visual_lr", "early_lr", "settled")
 
 # Gao et al. 2023, section 5.1: 20 prompts in the last 31 layers, 20 visual ones in the first. What
 # was released has 10 of each, all in the last 31 (llama_adapter.py).
@@ -287,8 +291,9 @@ class AdapterV2(AdaptedLLaMA):
         return {"caption": learned[captions].sum(), "instruct": learned[~captions].sum()}
 
     def lr_factors(self) -> dict[str, float]:
-        """The visual side's own rate."""
-        return {"visual": self.config.visual_lr}
+        """The visual side's own rates."""
+        gates = {"early": self.config.early_lr} if len(self.early) else {}
+        return {"visual": self.config.visual_lr, **gates}
 
     def lr_ends(self) -> dict[str, float]:
         """What instructions alone train may rest before the end."""
