@@ -992,9 +992,9 @@ _ = speakers["decoder"].eval()
 #
 # ## More · What eight queries do not tell
 #
-# Give ITM a true caption and the same with one exchange: another colour, two colours swapped, left for right. Which of the two fits better? BLIP (lecture 02) and our first stage had the same tower, the same pictures and the same exchanges in training.
+# Give ITM a true caption and the same with one exchange: another colour, two colours swapped, left for right. Which of the two fits better? BLIP (lecture 02) and our first stage began with the same tower, which BLIP trained on, and had the same pictures and the same exchanges in training.
 #
-# > **Predict first.** BLIP's text looks at the grid itself; BLIP-2's queries look before they are asked. Which exchange will tell them apart?
+# > **Predict first.** In BLIP each word looks at the grid itself; in BLIP-2 only the queries look, and words ask them. Which exchange will tell the two apart?
 
 # %%
 swaps = caption_evals.caption_set(quick(200, 30), (2, 2), "test")
@@ -1008,7 +1008,8 @@ for who, (model, words) in readers.items():
             print(f"{who:7} {kind:19} noticed: {percent(hits)}")
 
 # %% [markdown]
-# Both notice a colour that is not there. Only BLIP knows for certain who stands where. Its words look at the grid one by one: "circle" finds the cell with the circle, and that cell has a place. The queries look before anyone asks, and hand on sums over cells. What is in the picture is in such a sum; who stands where has to be put there on purpose, and in stage 1 hardly anything asks for it: retrieval can do without, and so can most captions.
+# Both notice a colour that is not there. Only BLIP knows for certain who stands where. Is it the tower, which BLIP could train and we could not? No: with BLIP's own tower, frozen, the queries notice no more of it (`vlcourse train blip2-toy parts=image:blip-toy:true train.steps=1900` is that run).
+# What differs is who looks. BLIP's words look at the grid one by one and in every block: "circle" finds the cell with the circle, and that cell has a place. In the Q-Former eight queries look for all words, in two of the four blocks, and hand on sums over cells. (In ITM they do hear the text first, but before their first look only its separate words.) What is in the picture is in such a sum; who stands where has to be put there on purpose, and in stage 1 little asks for it: retrieval can do without, and so can most captions.
 # In stage 2 a good part of the statements are about who stands where, and some of it comes back: see the relations in section 7. (The paper's queries are 32, look six times and learn from 129 million pictures; who stands where is a weak point of such models as well: Yuksekgonul et al. 2023.)
 #
 # ## More · A project

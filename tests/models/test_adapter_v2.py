@@ -260,31 +260,16 @@ def test_cells_of_a_grid_know_where_they_are_and_a_vits_tokens_do_already() -> N
         assert bool((seen[0, 0] - seen[0, 1]).abs().max() > 1e-3) is tells
 
 
-def test_the_visual_side_learns_at_its_own_rate() -> None:
-    model = v2("grid", visual_lr=0.1, early_lr=0.5)
+def test_each_side_learns_at_its_own_rate() -> None:
+    model = v2("grid", visual_lr=0.1, early_lr=0.5, late_lr=0.2)
     named = {id(p): name.partition(".")[0] for name, p in model.named_parameters()}
     groups = adamw(model, TrainConfig()).param_groups
     factors = {named[id(p)]: group["factor"] for group in groups for p in group["params"]}
-    late = dict.fromkeys(("layers", "tuned", "norm_final"), 1.0)
+    late = dict.fromkeys(("layers", "tuned", "norm_final"), 0.2)
     assert factors == {"visual": 0.1, "early": 0.5} | late
-    assert replace(model.config, visual_lr=1.0, early_lr=2.0).adopt(model) is model
-    late_fusion = v2("grid", fusion="late", queries=5, early_lr=0.5)
-    assert late_fusion.lr_factors() == {"visual": late_fusion.config.visual_lr}
-
-
-def test_what_instructions_train_rests_when_it_is_told_to() -> None:
-    """All of what captions do not train, and nothing else; where both train all, nothing rests."""
-    model = v2("grid", settled=0.25)
-    named = {id(p): name.partition(".")[0] for name, p in model.named_parameters()}
-    groups = adamw(model, TrainConfig()).param_groups
-    ends = {named[id(p)]: group["end"] for group in groups for p in group["params"]}
-    late = dict.fromkeys(("layers", "tuned", "norm_final"), 0.25)
-    assert ends == {"visual": 1.0, "early": 1.0} | late
-    shared = v2("grid", settled=0.25, groups="shared")
-    assert {g["end"] for g in adamw(shared, TrainConfig()).param_groups} == {1.0}
-    untuned = v2("grid", settled=0.25, tuned=False)
-    assert set(untuned.lr_ends()) == {"layers"}
-    assert replace(model.config, settled=1.0).adopt(model) is model  # no part of its shape
+    assert replace(model.config, visual_lr=1.0, early_lr=2.0, late_lr=1.0).adopt(model) is model
+    less = v2("grid", fusion="late", queries=5, tuned=False, early_lr=0.5)
+    assert set(less.lr_factors()) == {"visual", "layers"}  # the parts that there are
 
 
 def test_lora_begins_as_the_base_model_and_is_a_low_rank_map() -> None:

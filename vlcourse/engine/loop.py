@@ -172,7 +172,7 @@ def train_step(
     """
     lr = lr_at(step, config)
     for group in optimizer.param_groups:
-        group["lr"] = group["factor"] * lr_at(step, config, group.get("end", 1.0))
+        group["lr"] = lr * group["factor"]
     torch.manual_seed(batches.derive_seed(config.seed, "step", step, placed.ranks.rank))
     read = [next(data) for _ in range(config.accumulate)]
     share = shares([placed.plain.counts(batch) for batch in read], placed.ranks)

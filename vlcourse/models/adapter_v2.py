@@ -91,15 +91,15 @@ class AdapterV2Config:
     early_lr: float = 1.0
     """By what that of the early gates is multiplied. tanh lets a gate that went far hardly return,
     so a long run wants a smaller rate."""
-    settled: float = 1.0
-    """After this share of a run what instructions train rests, so that what captions train, which
-    looks through it, has firm ground. (In the paper it never does.)"""
+    late_lr: float = 1.0
+    """By what that of prompts, late gates, biases, scales and norms is multiplied. They move the
+    ground on which the visual side learns: where they run ahead, captions stay behind."""
 
     def __post_init__(self) -> None:
         check(self, image_embed=WIDTH, prompts=(1, MOST_PROMPTS), queries=(1, MOST_PROMPTS))
         check(self, visual_width=WIDTH, visual_layers=(0, LAYERS[1]), visual_heads=HEADS)
-        check(self, layers=LAYERS, early=LAYERS, settled=(0, 1))
-        check(self, visual_lr=(0, 100), early_lr=(0, 100))
+        check(self, layers=LAYERS, early=LAYERS, visual_lr=(0, 100))
+        check(self, early_lr=(0, 100), late_lr=(0, 100))
         head_channels(self.visual_width, self.visual_heads)
         check_layers(self.layers, self.llm)
         if self.fusion == "early" and not 1 <= self.early <= self.llm.layers - self.layers:
@@ -133,7 +133,7 @@ class AdapterV2Config:
         return published("LLaMA-Adapter V2", name, PRESETS)
 
 
-_TRAINING = ("groups", "visual_lr", "early_lr", "settled")
+_TRAINING = ("groups", "visual_lr", "early_lr", "late_lr")
 
 # Gao et al. 2023, section 5.1: 20 prompts in the last 31 layers, 20 visual ones in the first. What
 # was released has 10 of each, all in the last 31 (llama_adapter.py).
@@ -291,17 +291,12 @@ class AdapterV2(AdaptedLLaMA):
         return {"caption": learned[captions].sum(), "instruct": learned[~captions].sum()}
 
     def lr_factors(self) -> dict[str, float]:
-        """The visual side's own rates."""
-        gates = {"early": self.config.early_lr} if len(self.early) else {}
-        return {"visual": self.config.visual_lr, **gates}
-
-    def lr_ends(self) -> dict[str, float]:
-        """What instructions alone train may rest before the end."""
-        if self.config.groups == "shared":
-            return {}
-        learns = {name.partition(".")[0] for name, _ in self.named_parameters()}
-        parts = [part for part in ("layers", "tuned", "norm_final") if part in learns]
-        return dict.fromkeys(parts, self.config.settled)
+        """Each side's own rates, of the parts that there are."""
+        c = self.config
+        late = dict.fromkeys(("layers", "tuned", "norm_final"), c.late_lr)
+        rates = {"visual": c.visual_lr, "early": c.early_lr, **late}
+        there = {name.partition(".")[0] for name, _ in self.named_parameters()}
+        return {part: rate for part, rate in rates.items() if part in there}
 
     # ------------------------------------------------------------------ merging
 

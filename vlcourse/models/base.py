@@ -51,14 +51,6 @@ class Trainable(nn.Module, ABC):
         """
         return {}
 
-    def lr_ends(self) -> dict[str, float]:
-        """After what share of a run some parts rest: a part's name → the share, in (0, 1].
-
-        Their rate comes down until then as in a run so much shorter, and is 0 afterwards. Names are
-        those of :meth:`lr_factors`. Default: none; all parts learn to the end.
-        """
-        return {}
-
     def after_step(self, step: int) -> None:
         """Called after the optimiser's step number ``step`` (1, 2, …); momentum encoders need it.
 

@@ -86,7 +86,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="adapter-v2-toy",
         doc="LLaMA-Adapter V2 around llm-toy: captions and instructions train apart, together.",
-        model=TOY_V2,
+        model=replace(TOY_V2, visual_lr=0.3, early_lr=0.3, late_lr=0.2),
         data=JointData(retold=30),
         train=replace(TOLD_TRAIN, batch_size=64),
         run=TOLD_RUN,

@@ -80,10 +80,6 @@ class Assembled(Trainable):
         """The model's own, whose parts are now parts of its."""
         return {f"model.{name}": factor for name, factor in self.model.lr_factors().items()}
 
-    def lr_ends(self) -> dict[str, float]:
-        """The model's own."""
-        return {f"model.{name}": end for name, end in self.model.lr_ends().items()}
-
     def after_step(self, step: int) -> None:
         """The model's own: momentum encoders follow."""
         self.model.after_step(step)
