@@ -28,6 +28,12 @@ TOY_V2 = AdapterV2Config(
     TOY_LLAMA, image=TOY_GRID, image_embed=128, prompts=8, layers=1, queries=16, early=2,
     visual_width=64, visual_layers=0, visual_heads=4, visual_lr=0.1,
 )  # fmt: skip
+# Captions are written through what instructions train: where that moves fast, they stay behind.
+# With its rate at a fifth, 82.7 % of captions are true (76.0 when they train alone) and 64.3 % of
+# instructions are followed (64.2 alone), all with a beta2 of .99; with one rate 67.5 and 81.4.
+# Thrice the steps, and early gates at .3, give 51.5 and 81.2; with one rate 42.5 and 89.5. (One
+# seed; 200 to 1,000 pictures, 600 scenes.)
+JOINT_TRAIN = replace(TOLD_TRAIN, steps=500, batch_size=64)
 FROZEN_LLM = Part("llm", "llm-toy", frozen=True)
 FROZEN_IMAGE = Part("image", "clip-toy-grid", frozen=True)
 FROZEN_EYES = Part("image", "blip-toy", frozen=True)
@@ -86,9 +92,9 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(
         name="adapter-v2-toy",
         doc="LLaMA-Adapter V2 around llm-toy: captions and instructions train apart, together.",
-        model=replace(TOY_V2, visual_lr=0.3, early_lr=0.3, late_lr=0.2),
+        model=replace(TOY_V2, visual_lr=0.3, late_lr=0.2),
         data=JointData(retold=30),
-        train=replace(TOLD_TRAIN, batch_size=64),
+        train=JOINT_TRAIN,
         run=TOLD_RUN,
         parts=(FROZEN_LLM, FROZEN_EYES),
     ),
