@@ -29,10 +29,10 @@ TOY_V2 = AdapterV2Config(
     visual_width=64, visual_layers=0, visual_heads=4, visual_lr=0.1,
 )  # fmt: skip
 # Captions are written through what instructions train: where that moves fast, they stay behind.
-# With its rate at a fifth, 82.7 % of captions are true (76.0 when they train alone) and 64.3 % of
-# instructions are followed (64.2 alone), all with a beta2 of .99; with one rate 67.5 and 81.4.
-# Thrice the steps, and early gates at .3, give 51.5 and 81.2; with one rate 42.5 and 89.5. (One
-# seed; 200 to 1,000 pictures, 600 scenes.)
+# With its rate at a fifth, 76.5 % of captions are true (74.8 when they train alone) and 64.5 % of
+# instructions are followed (64.2 alone, with a beta2 of .99); with one rate 67.5 and 81.4. Thrice
+# the steps, and early gates at .3, give 51.5 and 81.2; with one rate 42.5 and 89.5. (One seed; 200
+# to 1,000 pictures, 600 scenes.)
 JOINT_TRAIN = replace(TOLD_TRAIN, steps=500, batch_size=64)
 FROZEN_LLM = Part("llm", "llm-toy", frozen=True)
 FROZEN_IMAGE = Part("image", "clip-toy-grid", frozen=True)
