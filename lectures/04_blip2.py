@@ -1008,8 +1008,8 @@ for who, (model, words) in readers.items():
             print(f"{who:7} {kind:19} noticed: {percent(hits)}")
 
 # %% [markdown]
-# Both notice a colour that is not there. Only BLIP knows for certain who stands where. Is it the tower, which BLIP could train and we could not? No: with BLIP's own tower, frozen, the queries notice no more of it (`vlcourse train blip2-toy parts=image:blip-toy:true train.steps=1900` is that run).
-# What differs is who looks. BLIP's words look at the grid one by one and in every block: "circle" finds the cell with the circle, and that cell has a place. In the Q-Former eight queries look for all words, in two of the four blocks, and hand on sums over cells. (In ITM they do hear the text first, but before their first look only its separate words.) What is in the picture is in such a sum; who stands where has to be put there on purpose, and in stage 1 little asks for it: retrieval can do without, and so can most captions.
+# Both notice a colour that is not there. Only BLIP knows for certain who stands where. Is it the tower, which BLIP could train and we could not? No: with BLIP's own tower, frozen, the queries noticed no more of it after 1,900 steps than ours did after 3,000 (`vlcourse train blip2-toy parts=image:blip-toy:true train.steps=1900` is that run).
+# Our best guess is who looks. BLIP's words look at the grid one by one and in every block: "circle" finds the cell with the circle, and that cell has a place. In the Q-Former eight queries look for all words, in two of the four blocks, and hand on sums over cells. (In ITM they do hear the text first, but before their first look only its separate words.) What is in the picture is in such a sum; who stands where has to be put there on purpose, and in stage 1 little asks for it: retrieval can do without, and so can most captions.
 # In stage 2 a good part of the statements are about who stands where, and some of it comes back: see the relations in section 7. (The paper's queries are 32, look six times and learn from 129 million pictures; who stands where is a weak point of such models as well: Yuksekgonul et al. 2023.)
 #
 # ## More · A project

@@ -508,7 +508,7 @@ claims.stored("adapter.v2_disjoint")
 
 # %% [markdown]
 # The interference is there: with shared parameters, instructions lose nine points, and disjoint groups keep them. But captions pay for it. In these 300 steps their own few parameters hardly begin to caption (5 % are true), and all parameters together do (83 %). The rule looks at the mean of both scores, and so it says *fails*.
-# Disjoint is not independent: captions are written *through* what instructions train, and cannot push it back. The faster that moves, the worse the captions. `AdapterV2Config.late_lr` slows it down; in our trials, what one side gained by it the other lost.
+# Disjoint is not independent: captions are written *through* what instructions train, and cannot push it back. In our trials, with one seed each, captions were the better the slower that moved (`AdapterV2Config.late_lr`), and what they gained the instructions lost.
 #
 # ### Idea 3 · Early fusion
 #
