@@ -22,6 +22,7 @@ from vlcourse.models.llama import LLaMAConfig
 from vlcourse.models.resnet import ResNetConfig
 from vlcourse.models.seq2seq import Seq2SeqConfig
 from vlcourse.recipes import RECIPES, parts, train_recipe
+from vlcourse.recipes.blip import TOY_MED
 from vlcourse.recipes.blip2_data import CaptionTexts, TextsData
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
 
@@ -52,14 +53,31 @@ def table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Recipe]:
     for name, llm in (("llm-toy", DECODER), ("seq2seq-toy", SEQ2SEQ)):
         data = replace(RECIPES[name].data, context=64)
         found[name] = replace(RECIPES[name], model=llm, train=ONE, data=data)
+    text = replace(TOY_MED, width=16, layers=2, heads=2, image_width=64)
+    blip = replace(RECIPES["blip-toy"].model, image=TOWER, text=text, queue=8)
+    found["blip-toy"] = replace(RECIPES["blip-toy"], model=blip, train=ONE, parts=())
     for name, recipe in found.items():
         if name.startswith("blip2"):
             found[name] = replace(recipe, parts=RECIPES[name].parts)
         monkeypatch.setattr(type(recipe.data), "measure", lambda *_: lambda model: {})
         monkeypatch.setitem(RECIPES, name, found[name])
-    for name in ("clip-toy-grid", "llm-toy", "seq2seq-toy"):
+    for name in ("clip-toy-grid", "llm-toy", "seq2seq-toy", "blip-toy"):
         train_recipe(found[name])
     return found
+
+
+def test_the_first_stage_begins_as_blips_text_side_and_its_looks_from_nothing(
+    table: dict[str, Recipe],
+) -> None:
+    begun: Any = parts.started(table["blip2-toy"], RECIPES)
+    blip: Any = parts.trained(table["blip-toy"], RECIPES, Path("runs/blip-toy"))
+    tokens = torch.tensor([[1, 5, 9, 2]])
+    torch.testing.assert_close(
+        begun.qformer.read(tokens), blip.text.encode(tokens), rtol=1e-4, atol=1e-4
+    )
+    cross, theirs = begun.qformer.blocks[0].cross, blip.text.blocks[0].reader.cross
+    assert not torch.equal(cross.q.weight, theirs.q.weight)
+    assert all(parameter.requires_grad for parameter in begun.qformer.parameters())
 
 
 def test_the_papers_numbers() -> None:

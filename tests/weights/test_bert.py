@@ -8,15 +8,30 @@ from typing import Any
 import pytest
 import torch
 
+from vlcourse.models.med import MED
+from vlcourse.models.med_config import MEDConfig
 from vlcourse.models.qformer import QFormer
 from vlcourse.models.qformer_config import QFormerConfig
-from vlcourse.weights.bert import from_bert, is_bert
+from vlcourse.weights.bert import from_bert, from_med, is_bert
 from vlcourse.weights.rename import WeightsError
 
 SHAPE = QFormerConfig(
     queries=3, vocab_size=31, context=12, width=16, layers=3, heads=2, image_width=8,
     cls=1, sep=2, dec=30,
 )  # fmt: skip
+
+
+def med(**changes: Any) -> MED:
+    """As wide as the Q-Former and as deep, of the same words."""
+    settings = dict(
+        vocab_size=31, context=12, width=16, layers=3, heads=2, image_width=8, norm_eps=1e-12,
+        cls=1, sep=2, enc=3, dec=30,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = MED(MEDConfig(**(settings | changes))).eval()
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.3)
+    return model
 
 
 def bert(kind: str = "BertForPreTraining", **changes: Any) -> Any:
@@ -83,3 +98,38 @@ def test_another_shape_or_name_is_refused() -> None:
         from_bert(QFormer(SHAPE), bert(num_hidden_layers=2).state_dict())
     with pytest.raises(WeightsError, match="tensor 'visual.weight' that no BERT has"):
         from_bert(QFormer(SHAPE), {"visual.weight": torch.zeros(1)})
+
+
+def test_a_meds_reader_reads_on_as_the_queries_text() -> None:
+    theirs = med()
+    ours = QFormer(SHAPE).eval()
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    from_med(ours, theirs)
+    tokens = torch.randint(3, 30, (2, 7), generator=torch.Generator().manual_seed(1))
+    mask = torch.tensor([[True] * 7, [True] * 5 + [False] * 2])
+    expected = theirs.encode(tokens, mask)
+    torch.testing.assert_close(ours.read(tokens, mask)[mask], expected[mask])
+    torch.testing.assert_close(ours.head(expected), theirs.head(expected))
+    after = ours.state_dict()
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert kept == {name for name in before if name == "queries" or "cross" in name}
+    assert all(
+        torch.equal(after[name], after[name.replace("query", "text")])
+        for name in after
+        if "mlp_query" in name or "norm_query" in name
+    )
+
+
+def test_blocks_above_a_meds_are_copies_of_its_last() -> None:
+    theirs = med(layers=2)
+    found = from_med(QFormer(SHAPE), theirs).state_dict()
+    last = theirs.state_dict()["blocks.1.reader.mlp.up.weight"]
+    for name in ("blocks.1.mlp_text", "blocks.2.mlp_text", "blocks.2.mlp_query"):
+        assert torch.equal(found[f"{name}.up.weight"], last)
+
+
+def test_a_med_of_another_width_or_without_a_reader_is_refused() -> None:
+    with pytest.raises(WeightsError, match="this MED does not fit this Q-Former: of another shape"):
+        from_med(QFormer(SHAPE), med(width=24))
+    with pytest.raises(WeightsError, match="reads nothing"):
+        from_med(QFormer(SHAPE), med(roles="writer"))

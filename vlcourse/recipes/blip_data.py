@@ -87,6 +87,8 @@ class BLIPData(Pairs):
     """The toy world: a caption that says left, or two colours, comes with one in which right stands
     there, or the colours are exchanged, and a loss of their own teaches ITM to tell the two apart
     (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, section 4.1)."""
+    every_foil: bool = False
+    """With ``foils``: a caption of which two kinds of exchange can be made comes with both."""
     halves: int = 0
     """The toy world: how many of a hundred captions say half of what is seen, and are true."""
     truth: bool = False
@@ -95,6 +97,8 @@ class BLIPData(Pairs):
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self, halves=(0, 100))
+        if self.every_foil and not self.foils:
+            raise RecipeError("data.every_foil=true adds to data.foils=true: set both, or neither")
         asked = {"foils": ("true", "false"), "truth": ("true", "false"),
                  "halves": (self.halves, 0)}  # fmt: skip
         for key, (value, none) in asked.items():
@@ -147,8 +151,9 @@ class BLIPData(Pairs):
         tokenizer = self.make_tokenizer(config)
         foils, truth = self.foils and train, self.truth and train
         return CaptionCollate(
-            tokenizer, size, context, augment, self.prompt, self.groups, foils, truth
-        )
+            tokenizer, size, context, augment, self.prompt, self.groups, foils, truth,
+            self.every_foil,
+        )  # fmt: skip
 
     def measure(self, config: Any, run: TrainConfig) -> Measure:
         """What the losses are for: retrieval and matching, and captions; else the loss of these."""

@@ -14,11 +14,12 @@ from vlcourse import paths, weights
 from vlcourse.engine import checkpoint
 from vlcourse.layers.frozen import freeze
 from vlcourse.models.base import Trainable
+from vlcourse.models.med import MED
 from vlcourse.models.qformer import QFormer
 from vlcourse.models.transformers_llm import TransformersConfig
 from vlcourse.names import no_such
 from vlcourse.recipes.recipe import Part, Recipe, RecipeError
-from vlcourse.weights.bert import from_bert, is_bert
+from vlcourse.weights.bert import from_bert, from_med, is_bert
 from vlcourse.weights.files import read_json
 from vlcourse.weights.state import CheckpointError, Frozen, check_fit, digest, weights_of
 from vlcourse.weights.transformers_llm import language_model
@@ -134,7 +135,11 @@ def _published(source: str, config: Any) -> Any:
 
 
 def _copied(piece: nn.Module, model: nn.Module, name: str) -> nn.Module:
-    """The piece with the weights of another kind of model's part of the same name."""
+    """The piece with the weights of another kind of model's part of the same name; a Q-Former with
+    those of a MED."""
+    text = getattr(model, "text", None)
+    if isinstance(piece, QFormer) and isinstance(text, MED):
+        return from_med(piece, text)
     theirs = dict(model.named_modules()).get(name)
     if type(theirs) is not type(piece):
         kind = type(piece).__name__

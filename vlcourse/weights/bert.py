@@ -2,6 +2,8 @@
 
 The text's side takes all of BERT but its segments. The queries' MLPs begin as copies of the text's.
 What BERT has not stays as it was: the queries, their looks at the image, and [DEC].
+
+In the toy world the text side of BLIP's MED is what comes nearest to a BERT.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vlcourse.models.med import MED
 from vlcourse.models.qformer import QFormer
 from vlcourse.weights import files
 from vlcourse.weights.rename import WeightsError
@@ -44,6 +47,11 @@ _UNUSED = re.compile(
     r"embeddings\.(token_type_embeddings\.weight|position_ids)|pooler\..*"
     rf"|cls\.seq_relationship\..*|{re.escape(_HEAD)}\.decoder\.(weight|bias)"
 )
+_BLOCK_OF_OURS = re.compile(r"blocks\.(\d+)\.(.+)")
+_MED_PART, _MED_TOP = (
+    {"mlp": "mlp", "norm": "norm_mlp"},
+    {"words": "reading", "norm": "reading.norm"},
+)
 _LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(\w+)")
 
 
@@ -71,11 +79,54 @@ def from_bert(qformer: QFormer, source: Mapping[str, Tensor] | str | Path) -> QF
     for name in theirs:
         for ours in _ours(name.removeprefix("bert."), said):
             found[ours] = theirs[name]
+    return _begun(qformer, found, said)
+
+
+def from_med(qformer: QFormer, med: MED) -> QFormer:
+    """The Q-Former that begins as the text side of BLIP's MED, which looks at no image; strict.
+
+    Args:
+        qformer: as wide as the MED, with its vocabulary. Where it is deeper, the blocks above begin
+            as copies of the MED's last.
+        med: one that reads.
+
+    Raises:
+        WeightsError: when the MED does not read, or a shape does not fit.
+    """
+    if not med.config.reads:
+        raise WeightsError("this MED reads nothing: no Q-Former's text can begin as its reader")
+    theirs, found, last = weights_of(med), dict[str, Tensor](), med.config.layers - 1
+    for name in _fed(qformer, med.config.writes):
+        source = _of_med(name, last)
+        if source in theirs:
+            found[name] = theirs[source]
+    return _begun(qformer, found, "this MED")
+
+
+def _of_med(name: str, last: int) -> str:
+    """What a parameter of a Q-Former is called in a MED with ``last`` as its last block."""
+    block = _BLOCK_OF_OURS.fullmatch(name)
+    if block:
+        part = re.sub("(mlp|norm)_(text|query)", lambda m: _MED_PART[m[1]], block[2])
+        return f"blocks.{min(int(block[1]), last)}.reader.{part}"
+    return re.sub("^(words|norm)", lambda m: _MED_TOP[m[1]], name)
+
+
+def _fed(qformer: QFormer, head: bool) -> dict[str, Tensor]:
+    """What of a Q-Former a text model has, too; ``head``: one that writes."""
+    fresh = ("queries", "cross.", "norm_cross.", *(() if head else ("head.",)))
+    return {
+        name: tensor
+        for name, tensor in weights_of(qformer).items()
+        if not any(f".{part}" in f".{name}" for part in fresh)
+    }
+
+
+def _begun(qformer: QFormer, found: dict[str, Tensor], said: str) -> QFormer:
+    """The Q-Former with these weights, and the others as they were."""
     own = weights_of(qformer)
-    fresh: tuple[str, ...] = ("queries", "cross.", "norm_cross.")
-    if not any(name.startswith("head.") for name in found):  # a BertModel, without its head
-        fresh += ("head.",)
-    wanted = {n: t for n, t in own.items() if not any(f".{part}" in f".{n}" for part in fresh)}
+    # A BertModel comes without its head.
+    wanted = _fed(qformer, any(name.startswith("head.") for name in found))
     for name in ("words.token.weight", "head.out.bias"):  # [DEC] is not among BERT's words
         if name in found and name in wanted and len(found[name]) < len(wanted[name]):
             found[name] = torch.cat([found[name], own[name][len(found[name]) :]])

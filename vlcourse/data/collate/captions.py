@@ -27,6 +27,8 @@ class CaptionCollate:
         groups: tell which pairs show one picture, so that each fits the other's caption.
         foils: add to a toy scene's caption the one that an exchange of its words makes false of the
             scene, where there is one.
+        every_foil: where there are two, one with the relation exchanged and one with attributes,
+            add both.
         truth: tell which captions are true of which toy scenes, also of others' than their own.
     """
 
@@ -38,6 +40,7 @@ class CaptionCollate:
     groups: bool = False
     foils: bool = False
     truth: bool = False
+    every_foil: bool = False
 
     def __post_init__(self) -> None:
         check_augmentation(self.augment)
@@ -80,20 +83,24 @@ class CaptionCollate:
         return batch
 
     def _foils(self, samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        swapped = [swap(s["scene"], s["caption"]) for s in samples]
-        rows = [row for row, foil in enumerate(swapped) if foil is not None]
-        texts = [f"{self.prompt} {swapped[row]}".strip() for row in rows]
+        most = None if self.every_foil else 1
+        made = [
+            (row, f"{self.prompt} {foil}".strip())
+            for row, s in enumerate(samples)
+            for foil in swaps(s["scene"], s["caption"])[:most]
+        ]
+        rows, texts = [row for row, _ in made], [text for _, text in made]
         tokens, mask = torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.bool)
         if texts:
             tokens, mask = self.tokenizer(texts, self.context, truncate=True)
         return {"foil_tokens": tokens, "foil_mask": mask, "foil_rows": torch.tensor(rows).long()}
 
 
-def swap(scene: Scene, caption: Caption) -> Caption | None:
-    """The caption with its relation, else two of its attributes, exchanged, so that it is false of
-    the scene; None where it has nothing to exchange."""
+def swaps(scene: Scene, caption: Caption) -> list[Caption]:
+    """The caption with its relation exchanged, and with two of its attributes: each false of the
+    scene, and left out where the caption has nothing to exchange."""
     kinds = ("swapped relation", "swapped attribute")
-    return next((made for kind in kinds if (made := scene.find_foil(caption, kind))), None)
+    return [made for kind in kinds if (made := scene.find_foil(caption, kind))]
 
 
 def number(name: str) -> int:

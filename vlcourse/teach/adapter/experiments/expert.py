@@ -72,7 +72,7 @@ def v2_expert(seeds: Sequence[int] = SEEDS, settings: Settings | None = None) ->
         ``others``: "picture: score", "both: score", "caption: score", and "expert: true", the share
         of its captions that are true, with an interval over pictures.
     """
-    s = settings or Settings()
+    s = settings or seen.TOGETHER
     asked = samples(s)
     rate = arms.rate(seen.ARMS[seen.DISJOINT], s, seen.ARMS)
     found = [ask(seed, rate, s, asked) for seed in seeds]

@@ -23,15 +23,19 @@ BOTH = ("captions", "score")
 # Late fusion adds each visual token to a prompt: as many of these as cells in the grid. In both
 # arms two layers see the picture.
 CELLS = 16
-# One rate for both sides but for the picture's matrices, before it was known that what instructions
-# train should learn more slowly: what the claim was measured with.
-RATES: tuple[tuple[str, Any], ...] = (("visual_lr", 0.1), ("early_lr", 1.0), ("late_lr", 1.0))
+# In 300 steps of 16 captions beside 16 instructions captions hardly begin: what cannot be learned
+# alone cannot be disturbed either.
+TOGETHER = Settings(steps=500, batch_size=64, pictures=600)
+# Apart, the two sides learn at the recipe's rates. Where both train everything, one rate for all
+# but the picture's matrices is better (with the recipe's, instructions would be learned slowly, and
+# nothing be gained for it).
+EVEN: tuple[tuple[str, Any], ...] = (("visual_lr", 0.1), ("early_lr", 1.0), ("late_lr", 1.0))
 ARMS: dict[str, Arm] = {
-    DISJOINT: Arm(JOINT, RATES, told=False),
-    SHARED: Arm(JOINT, (*RATES, ("groups", "shared")), told=False),
-    "captions alone": Arm(JOINT, RATES, (("tasks", ("captions",)),), half=True, told=False,
+    DISJOINT: Arm(JOINT, told=False),
+    SHARED: Arm(JOINT, (*EVEN, ("groups", "shared")), told=False),
+    "captions alone": Arm(JOINT, (), (("tasks", ("captions",)),), half=True, told=False,
                           tuned=DISJOINT),
-    "instructions alone": Arm(JOINT, RATES, (("tasks", ("instructions",)),), half=True, told=False,
+    "instructions alone": Arm(JOINT, (), (("tasks", ("instructions",)),), half=True, told=False,
                               tuned=DISJOINT),
     EARLY: Arm(VISUAL, (("prompts", CELLS), ("layers", 1), ("early", 2)), told=False),
     LATE: Arm(VISUAL, (("prompts", CELLS), ("layers", 2), ("early", 1), ("fusion", "late")),
@@ -106,7 +110,7 @@ def v2_disjoint(seeds: Sequence[int] = SEEDS, settings: Settings | None = None) 
         paired by seed. In ``others`` "captions, shared" and "score, shared" for each of the two,
         and "captions, alone" and "score, alone" for disjoint minus training on one kind of data.
     """
-    s = settings or Settings()
+    s = settings or TOGETHER
     names = (DISJOINT, SHARED, "captions alone", "instructions alone")
     return compare_disjoint(arms.all_of(joint_arm, names, ARMS, seeds, s), seeds, s)
 

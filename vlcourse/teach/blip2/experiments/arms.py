@@ -103,13 +103,15 @@ def trained_for(steps: int, batch_size: int, lr: float, seed: int) -> TrainConfi
 
 
 def first_recipe(settings: Settings, arm: Arm, seed: int) -> Recipe:
-    """An arm's first stage. (Foils are left out: they are no part of the paper's.)"""
+    """An arm's first stage. (Foils are left out: they are no part of the paper's. It begins from
+    nothing: there is no text model of the arms' width.)"""
     s, toy = settings, RECIPES[FIRST]
     data: Any = toy.data
     return replace(
         toy,
         model=shaped(s, arm, toy.model),
-        data=replace(data, objects=s.objects, n_train=s.pictures, foils=False),
+        data=replace(data, objects=s.objects, n_train=s.pictures, foils=False, every_foil=False),
+        parts=tuple(part for part in toy.parts if part.frozen),
         train=trained_for(s.first_steps, s.first_batch, s.first_lr, seed),
     )
 
