@@ -167,7 +167,7 @@ figures.roles()
 # | feed-forward part | shared | one for queries, one for text |
 # | how it knows the task | `[CLS]`, `[ENC]`, `[DEC]` | the mask; `[DEC]` for writing only |
 #
-# In the paper it begins as BERT-base; the queries' feed-forward parts are copies of BERT's, the cross-attention starts from random numbers. The queries have no positions: they are a set, and only their numbers tell them apart.
+# In the paper it begins as BERT-base; the queries' feed-forward parts are copies of BERT's, the cross-attention starts from random numbers. Ours begins in the same way as the text side of `blip-toy`, the one text reader of this kind that we have. The queries have no positions: they are a set, and only their numbers tell them apart.
 #
 # ### A bottleneck
 #
@@ -814,7 +814,7 @@ for name, config in (blip2.PRESETS | blip2_llm.PRESETS).items():
 # | | the paper | toy |
 # |---|---|---|
 # | image tower | ViT-L/14 (CLIP, without its last block) or ViT-g/14 (EVA), frozen, fp16 | ResNet with a 4×4 grid, from `clip-toy-grid`, frozen |
-# | Q-Former | BERT-base, 32 queries of 768 | a few blocks, 8 queries |
+# | Q-Former | begins as BERT-base; 32 queries of 768 | begins as `blip-toy`'s text side; 8 queries of 128 |
 # | language model | OPT, Flan-T5, frozen, fp16 or bf16 | `llm-toy`, `seq2seq-toy`, frozen |
 # | pictures | 129 M, with CapFilt's captions | drawn on demand |
 # | optimiser | AdamW (0.9, 0.98), weight decay 0.05, 2,000 steps warm-up, cosine from 1e-4 | AdamW, warm-up, cosine |
@@ -990,11 +990,11 @@ _ = speakers["decoder"].eval()
 #
 # </details>
 #
-# ## More · What eight queries do not tell
+# ## More · What a Q-Former begins as
 #
-# Give ITM a true caption and the same with one exchange: another colour, two colours swapped, left for right. Which of the two fits better? BLIP (lecture 02) and our first stage began with the same tower, which BLIP trained on, and had the same pictures and the same exchanges in training.
+# Give ITM a true caption and the same with one exchange: another colour, two colours swapped, left for right. Which of the two fits better? BLIP (lecture 02) and our first stage began with the same tower, which BLIP trained on, and had the same pictures.
 #
-# > **Predict first.** In BLIP each word looks at the grid itself; in BLIP-2 only the queries look, and words ask them. Which exchange will tell the two apart?
+# > **Predict first.** In BLIP each word looks at the grid itself; in BLIP-2 only the eight queries look, and words ask them. Which exchange will tell the two apart?
 
 # %%
 swaps = caption_evals.caption_set(quick(200, 30), (2, 2), "test")
@@ -1008,9 +1008,15 @@ for who, (model, words) in readers.items():
             print(f"{who:7} {kind:19} noticed: {percent(hits)}")
 
 # %% [markdown]
-# Both notice a colour that is not there. Only BLIP knows for certain who stands where. Is it the tower, which BLIP could train and we could not? No: with BLIP's own tower, frozen, the queries noticed no more of it after 1,900 steps than ours did after 3,000 (`vlcourse train blip2-toy parts=image:blip-toy:true train.steps=1900` is that run).
-# Our best guess is who looks. BLIP's words look at the grid one by one and in every block: "circle" finds the cell with the circle, and that cell has a place. In the Q-Former eight queries look for all words, in two of the four blocks, and hand on sums over cells. (In ITM they do hear the text first, but before their first look only its separate words.) What is in the picture is in such a sum; who stands where has to be put there on purpose, and in stage 1 little asks for it: retrieval can do without, and so can most captions.
-# In stage 2 a good part of the statements are about who stands where, and some of it comes back: see the relations in section 7. (The paper's queries are 32, look six times and learn from 129 million pictures; who stands where is a weak point of such models as well: Yuksekgonul et al. 2023.)
+# TODO
+#
+# Here is what both lost on captions with an exchange while they trained:
+
+# %%
+plots.bindings({"BLIP": zoo.log("blip-toy"), "BLIP-2": zoo.log("blip2-toy")})
+
+# %% [markdown]
+# TODO
 #
 # ## More · A project
 #

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from matplotlib.colors import to_hex
 
@@ -88,3 +89,16 @@ def test_answers_are_shown_by_kind_and_over_all() -> None:
 def test_a_voice_is_compared_with_the_language_model_alone() -> None:
     (axis,) = plots.voice([{"step": 1, "loss": 3.0}, {"step": 2, "loss": 1.0}], {"alone": 2.0}).axes
     assert [t.get_text() for t in axis.texts] == ["with the picture", "alone: 2.00"]
+
+
+def test_what_is_lost_on_foils_is_a_mean_over_some_steps() -> None:
+    logs = {
+        "one": [{"step": n, "foils": float(n)} for n in range(1, 6)],
+        "other": [{"step": 1, "loss": 2.0}, {"step": 3, "foils": 0.5}, {"step": 4, "foils": 0.1}],
+    }
+    (axis,) = plots.bindings(logs, window=2).axes
+    one, other, chance = (line.get_xydata() for line in axis.lines)
+    assert one.tolist() == [[2.0, 1.5], [4.0, 3.5], [6.0, 5.0]]
+    assert other.tolist() == [[4.0, pytest.approx(0.3)]]
+    assert chance[0, 1] == pytest.approx(0.693, abs=1e-3)
+    assert [t.get_text() for t in axis.texts] == ["one", "other", "chance"]

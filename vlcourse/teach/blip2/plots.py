@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -153,4 +154,28 @@ def voice(log: Sequence[Mapping[str, float]], levels: Mapping[str, float]) -> Fi
         )  # fmt: skip
     top = max(*levels.values(), log[0]["loss"])
     axis.set(xlabel="training step", ylabel="loss (nats a token)", ylim=(0, 1.15 * top))
+    return figure
+
+
+def bindings(logs: Mapping[str, Sequence[Mapping[str, float]]], window: int = 100) -> Figure:
+    """What runs lose on foils, over their steps: the mean of what is logged in ``window`` of them.
+
+    The dashed line is ln 2, the loss of who tells a caption from its foil by chance.
+    """
+    figure, (axis,) = new_figure(9.5, 4.2)
+    for (name, log), colour in zip(logs.items(), (IMAGE, QUERY, OTHER), strict=False):
+        found: dict[int, list[float]] = {}
+        for row in log:
+            if "foils" in row:
+                found.setdefault(-(-int(row["step"]) // window), []).append(row["foils"])
+        steps = [window * place for place in found]
+        lost = [sum(each) / len(each) for each in found.values()]
+        axis.plot(steps, lost, color=colour, linewidth=2.5)
+        name_line(axis, name, (steps[-1], lost[-1]), colour, (-4, 14))
+    axis.axhline(math.log(2), color=GREY, linestyle="--", linewidth=1.5)
+    axis.annotate(
+        "chance", (1, math.log(2)), (-4, 6), xycoords=("axes fraction", "data"),
+        textcoords="offset points", ha="right", fontsize=12,
+    )  # fmt: skip
+    axis.set(xlabel="training step", ylabel="loss of foils (nats)", ylim=(0, 0.85))
     return figure
