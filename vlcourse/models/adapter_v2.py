@@ -87,7 +87,6 @@ class AdapterV2Config:
     visual_lr: float = 1.0
     """By what the learning rate of the visual side is multiplied: a rate that suits prompts, whose
     numbers are about 1, is large for its matrices."""
-
     early_lr: float = 1.0
     """By what that of the early gates is multiplied. tanh lets a gate that went far hardly return,
     so a long run wants a smaller rate."""
