@@ -133,7 +133,7 @@ RECIPES: tuple[Recipe, ...] = (
         "begins as blip-toy's text side.",
         model=TOY_BLIP2,
         data=BLIP2Data(objects=(1, 2), foils=True, every_foil=True),
-        train=TrainConfig(steps=1600, batch_size=64, lr=1e-3),
+        train=TrainConfig(steps=1400, batch_size=64, lr=1e-3),
         run=RunConfig(save_every=500),
         parts=(TOY_TOWER, TOY_BERT),
     ),

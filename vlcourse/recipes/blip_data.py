@@ -88,7 +88,8 @@ class BLIPData(Pairs):
     there, or the colours are exchanged, and a loss of their own teaches ITM to tell the two apart
     (NegCLIP's hard negative texts, Yuksekgonul et al. 2023, section 4.1)."""
     every_foil: bool = False
-    """With ``foils``: a caption of which two kinds of exchange can be made comes with both."""
+    """With ``foils``: a caption comes with one of each kind, and also with one in which an
+    attribute is replaced."""
     halves: int = 0
     """The toy world: how many of a hundred captions say half of what is seen, and are true."""
     truth: bool = False

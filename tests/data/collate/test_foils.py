@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from vlcourse.data.collate.captions import CaptionCollate, swaps
+from vlcourse.data.collate.captions import CaptionCollate, foils
 from vlcourse.data.world import World
 from vlcourse.engine.config import TrainConfig
 from vlcourse.recipes.blip import FOILED, TOY_BLIP
@@ -24,24 +24,22 @@ def test_a_foil_has_the_words_of_its_caption_and_is_false_of_the_scene() -> None
     assert 16 < len(rows) < 64
     for row, ids, read in zip(rows, batch["foil_tokens"], batch["foil_mask"], strict=True):
         scene, caption = samples[row]["scene"], samples[row]["caption"]
-        foil = swaps(scene, caption)[0]
+        (foil,) = foils(scene, caption)
         assert not scene.is_true(foil)
         assert ids[read].tolist()[1:-1] == tokenizer.encode(str(foil))  # without [CLS], [SEP]
     without = [sample for row, sample in enumerate(samples) if row not in rows]
-    assert not any(swaps(sample["scene"], sample["caption"]) for sample in without)
+    assert not any(foils(sample["scene"], sample["caption"]) for sample in without)
 
 
-def test_every_foil_is_one_of_the_relation_and_one_of_attributes() -> None:
-    samples = World("train", 64, objects=(2, 2)).__getitems__(range(64))
+def test_every_foil_is_one_of_each_kind_that_a_caption_allows() -> None:
+    samples = World("train", 64, objects=(1, 2)).__getitems__(range(64))
     tokenizer = med.toy()
     batch = CaptionCollate(tokenizer, foils=True, every_foil=True)(samples)
     rows = batch["foil_rows"].tolist()
-    twice = {row for row in rows if rows.count(row) == 2}
-    assert 16 < len(twice) < 64 and len(rows) == len(batch["foil_tokens"])
-    for row in twice:
-        scene, caption = samples[row]["scene"], samples[row]["caption"]
-        made = swaps(scene, caption)
-        assert [foil.kind for foil in made] == ["swapped relation", "swapped attribute"]
+    kinds: dict[tuple[str, ...], int] = {}
+    for row, sample in enumerate(samples):
+        scene, caption = sample["scene"], sample["caption"]
+        made = foils(scene, caption, every=True)
         assert not any(scene.is_true(foil) for foil in made)
         ids = [
             tokens[read].tolist()[1:-1]
@@ -49,6 +47,12 @@ def test_every_foil_is_one_of_the_relation_and_one_of_attributes() -> None:
             if r == row
         ]
         assert ids == [tokenizer.encode(str(foil)) for foil in made]
+        of = tuple(foil.kind for foil in made)
+        kinds[of] = kinds.get(of, 0) + 1
+    replaced = ("replaced attribute",)
+    assert kinds[replaced] > 16  # of one object
+    assert kinds[("swapped relation", "swapped attribute", *replaced)] > 8
+    assert len(rows) == len(batch["foil_tokens"]) == sum(len(of) * n for of, n in kinds.items())
 
 
 def test_scenes_of_one_object_have_none() -> None:

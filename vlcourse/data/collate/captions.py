@@ -11,7 +11,11 @@ import torch
 
 from vlcourse.data.collate.pictures import Augmentation, check_augmentation, seen
 from vlcourse.data.world import Caption, Scene
+from vlcourse.data.world.foils import FOILS
 from vlcourse.tokenizers.med import MEDTokenizer
+
+# Exchanges first. Not "count": of two named objects the foil always says three.
+KINDS = FOILS[:3]
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,7 @@ class CaptionCollate:
         groups: tell which pairs show one picture, so that each fits the other's caption.
         foils: add to a toy scene's caption the one that an exchange of its words makes false of the
             scene, where there is one.
-        every_foil: where there are two, one with the relation exchanged and one with attributes,
-            add both.
+        every_foil: add all that :func:`foils` makes, also one with an attribute replaced.
         truth: tell which captions are true of which toy scenes, also of others' than their own.
     """
 
@@ -83,11 +86,10 @@ class CaptionCollate:
         return batch
 
     def _foils(self, samples: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        most = None if self.every_foil else 1
         made = [
             (row, f"{self.prompt} {foil}".strip())
             for row, s in enumerate(samples)
-            for foil in swaps(s["scene"], s["caption"])[:most]
+            for foil in foils(s["scene"], s["caption"], self.every_foil)
         ]
         rows, texts = [row for row, _ in made], [text for _, text in made]
         tokens, mask = torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.bool)
@@ -96,11 +98,18 @@ class CaptionCollate:
         return {"foil_tokens": tokens, "foil_mask": mask, "foil_rows": torch.tensor(rows).long()}
 
 
-def swaps(scene: Scene, caption: Caption) -> list[Caption]:
-    """The caption with its relation exchanged, and with two of its attributes: each false of the
-    scene, and left out where the caption has nothing to exchange."""
-    kinds = ("swapped relation", "swapped attribute")
-    return [made for kind in kinds if (made := scene.find_foil(caption, kind))]
+def foils(scene: Scene, caption: Caption, every: bool = False) -> list[Caption]:
+    """Captions like this one that are false of the scene, one of a kind; fewer, where it has
+    nothing to exchange.
+
+    Args:
+        scene, caption: what is seen, and what is truly said of it.
+        every: with its relation exchanged, with two of its attributes exchanged, and with an
+            attribute replaced. Else one, of the first kind of exchange that it allows.
+    """
+    made = (scene.find_foil(caption, kind) for kind in KINDS[: None if every else 2])
+    found = [each for each in made if each]
+    return found if every else found[:1]
 
 
 def number(name: str) -> int:
