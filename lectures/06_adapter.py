@@ -507,8 +507,8 @@ for sharing in ("disjoint", "shared"):
 claims.stored("adapter.v2_disjoint")
 
 # %% [markdown]
-# The interference is there: with shared parameters, instructions lose nine points, and disjoint groups keep them. But captions pay for it. In these 300 steps their own few parameters hardly begin to caption (5 % are true), and all parameters together do (83 %). The rule looks at the mean of both scores, and so it says *fails*.
-# Disjoint is not independent: captions are written *through* what instructions train, and cannot push it back. In our trials, with one seed each, captions were the better the slower that moved (`AdapterV2Config.late_lr`), and what they gained the instructions lost.
+# Nobody is disturbed here. With disjoint groups both tasks come out as they do alone: captions 62 and 64 % (they differ much from seed to seed), instructions 74 and 73 %. But shared parameters follow as many instructions, and describe more pictures, 82 %. Interference needs tasks that pull apart, and in the toy world captions and instructions speak of the same things in the same few hundred words. It is there early on: after 300 steps of half the batch, shared parameters followed nine points fewer instructions than disjoint ones (62.6 and 71.4 %). With more training they catch up.
+# What the groups cost is seen as well: captions have few parameters of their own. And disjoint is not independent: captions are written *through* what instructions train, and cannot push it back. In our trials, with one seed each, captions were the better the slower that moved (`AdapterV2Config.late_lr`), and what they gained the instructions lost.
 #
 # ### Idea 3 · Early fusion
 #
@@ -537,7 +537,7 @@ print(asked("what colour is the ring?", given="a red ring is above a blue star."
 claims.stored("adapter.v2_expert")
 
 # %% [markdown]
-# Read who was asked. These models followed instructions in words only, and saw pictures only with captions. With the expert's caption *alone* they follow 72 %, and showing them the picture as well disturbs them: 36 %. An expert helps a model that cannot see. One whose eyes were trained for something else would do better to close them.
+# Read who was asked. These models followed instructions in words only, and saw pictures only with captions. With the expert's caption *alone* they follow 69 %, and showing them the picture as well disturbs them: 22 %. An expert helps a model that cannot see. One whose eyes were trained for something else would do better to close them.
 #
 # ## 6 · Your own adapter
 #
