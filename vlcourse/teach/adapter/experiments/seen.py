@@ -27,8 +27,8 @@ CELLS = 16
 # alone cannot be disturbed either.
 TOGETHER = Settings(steps=500, batch_size=64, pictures=600)
 # Apart, the two sides learn at the recipe's rates. Where both train everything, one rate for all
-# but the picture's matrices is better (with the recipe's, instructions would be learned slowly, and
-# nothing be gained for it).
+# but the picture's matrices is better: 91.0 % of captions and 70.4 % of instructions; with the
+# recipe's 76.2 and 64.6 (one seed).
 EVEN: tuple[tuple[str, Any], ...] = (("visual_lr", 0.1), ("early_lr", 1.0), ("late_lr", 1.0))
 ARMS: dict[str, Arm] = {
     DISJOINT: Arm(JOINT, told=False),
