@@ -1013,18 +1013,15 @@ for who, (model, words) in readers.items():
 # That it can was not plain to us. An earlier Q-Former of ours began from nothing. After 3,000 steps it told a swapped relation in 58 % of the cases and swapped attributes in 61 %, where guessing has 50. We suspected the frozen tower (with BLIP's own, frozen, it was the same), the weight of these captions in the loss (four times as much, no better), the depth (six blocks, no better), and in the end the queries themselves, as eight sums over cells. It was none of these.
 #
 # What helped is what the paper does: the Q-Former begins as a model that has read. Here is what both models lost on false captions while they trained:
-#
-# Here is what both lost on captions with an exchange while they trained:
 
 # %%
 plots.bindings({"BLIP": zoo.log("blip-toy"), "BLIP-2": zoo.log("blip2-toy")})
 
 # %% [markdown]
-# BLIP's words began from nothing. For most of 2,000 steps they are learned, and what is written in the *order* of the words stays at chance. BLIP-2 starts with a text side that knows which words belong together and what "left of" joins. Only looking is new, and that takes a few hundred steps.
+# BLIP's words began from nothing. For most of 2,000 steps they are learned, and what is written in the *order* of the words stays at chance. BLIP-2 starts with a text side that knows which words belong together and what "left of" joins. Only looking is new. (Its curve is a mean over easy and hard ones: replaced attributes fall first, and then the exchanges.)
 # Two things changed at once, the beginning and the false captions. Which one did it? With both exchanges for each caption (and even with looks in every block), a Q-Former from nothing was still at chance after 425 steps, where we stopped it; one that began as `blip-toy`'s text was at a third of that loss. And with exchanges alone, no replaced attributes, it told relations and swapped attributes as well as it does now, but a replaced attribute in 93.5 % only: what is to be told apart must be in the batches.
 #
 # (The paper's Q-Former saw no such captions, only the hard negatives of its large batches. Who stands where is a weak point of such models: Yuksekgonul et al. 2023.)
-#
 #
 # ## More · A project
 #
