@@ -91,10 +91,11 @@ def winners(counts: Tensor) -> Figure:
     axis.axhline(100 / len(share), color=GREY, linestyle="--")
     top = float(share.max())
     axis.text(
-        len(share) + 0.45, 100 / len(share) + 0.02 * top, "evenly", ha="right", va="bottom",
+        len(share) + 1.5, 100 / len(share) + 0.02 * top, "evenly", ha="right", va="bottom",
         fontsize=12,
     )  # fmt: skip
     axis.set(xlabel="query", ylabel="texts for which it speaks (%)", ylim=(0, 1.15 * top))
+    axis.set_xlim(0.3, len(share) + 1.6)  # the line's name stands beside the bars, not on one
     axis.set_xticks(range(1, len(share) + 1))
     axis.grid(False, axis="x")
     return figure
