@@ -507,7 +507,7 @@ for sharing in ("disjoint", "shared"):
 claims.stored("adapter.v2_disjoint")
 
 # %% [markdown]
-# Nobody is disturbed here. With disjoint groups both tasks come out as they do alone: captions 62 and 64 % (they differ much from seed to seed), instructions 74 and 73 %. But shared parameters follow as many instructions, and describe more pictures, 82 %. Interference needs tasks that pull apart, and in the toy world captions and instructions speak of the same things in the same few hundred words. It is there early on: after 300 steps of half the batch, shared parameters followed nine points fewer instructions than disjoint ones (62.6 and 71.4 %). With more training they catch up.
+# Nobody is clearly disturbed here. With disjoint groups both tasks come out on average as they do alone: captions 62 and 64 % (they differ much from seed to seed), instructions 74 and 73 %. But shared parameters follow as many instructions, and describe more pictures, 82 %. Interference needs tasks that pull apart, and in the toy world captions and instructions speak of the same things in the same few hundred words. It is there early on: after 300 steps of half the batch, shared parameters followed nine points fewer instructions than disjoint ones (62.6 and 71.4 %). With more training they catch up.
 # What the groups cost is seen as well: captions have few parameters of their own. And disjoint is not independent: captions are written *through* what instructions train, and cannot push it back. In our trials, with one seed each, captions were the better the slower that moved (`AdapterV2Config.late_lr`), and what they gained the instructions lost.
 #
 # ### Idea 3 · Early fusion
