@@ -1018,7 +1018,7 @@ for who, (model, words) in readers.items():
 plots.bindings({"BLIP": zoo.log("blip-toy"), "BLIP-2": zoo.log("blip2-toy")})
 
 # %% [markdown]
-# BLIP's words began from nothing. For most of 2,000 steps they are learned, and what is written in the *order* of the words stays at chance. BLIP-2 starts with a text side that knows which words belong together and what "left of" joins. Only looking is new. (Its curve is a mean over easy and hard ones: replaced attributes fall first, and then the exchanges.)
+# BLIP's words began from nothing, and for most of 2,000 steps what is written in their *order* stays near chance. BLIP-2 starts with a text side that has read such sentences; its looks are new. (Its curve is a mean over easy and hard ones: replaced attributes fall first, and then the exchanges.)
 # Two things changed at once, the beginning and the false captions. Which one did it? With both exchanges for each caption (and even with looks in every block), a Q-Former from nothing was still at chance after 425 steps, where we stopped it; one that began as `blip-toy`'s text was at a third of that loss. And with exchanges alone, no replaced attributes, it told relations and swapped attributes as well as it does now, but a replaced attribute in 93.5 % only: what is to be told apart must be in the batches.
 #
 # (The paper's Q-Former saw no such captions, only the hard negatives of its large batches. Who stands where is a weak point of such models: Yuksekgonul et al. 2023.)

@@ -16,17 +16,21 @@ from vlcourse.recipes.blip import FOILED, TOY_BLIP
 COUNT = 16
 
 
-def batch() -> dict[str, Any]:
-    run = TrainConfig(steps=1, batch_size=COUNT)
-    samples = FOILED.dataset(TOY_BLIP, run, "train").__getitems__(range(COUNT))
-    return dict(FOILED.collate(TOY_BLIP, True)(samples))
+def batch(every: bool = False) -> dict[str, Any]:
+    run, data = TrainConfig(steps=1, batch_size=COUNT), replace(FOILED, every_foil=every)
+    samples = data.dataset(TOY_BLIP, run, "train").__getitems__(range(COUNT))
+    return dict(data.collate(TOY_BLIP, True)(samples))
 
 
-def test_foils_stand_against_the_captions_they_were_made_from() -> None:
+@pytest.mark.parametrize("every", [False, True])
+def test_foils_stand_against_the_captions_they_were_made_from(every: bool) -> None:
     torch.manual_seed(0)
-    model, given = BLIP(TOY_BLIP).eval(), batch()
+    model, given = BLIP(TOY_BLIP).eval(), batch(every)
     rows = given["foil_rows"]
-    assert 1 < len(rows) < COUNT
+    if every:  # a caption stands against each of its own
+        assert len(rows) > COUNT and rows.unique().tolist() == list(range(COUNT))
+    else:
+        assert 1 < len(rows) < COUNT
     true = model.match(given["pixels"][rows], given["tokens"][rows], given["mask"][rows])
     false = model.match(given["pixels"][rows], given["foil_tokens"], given["foil_mask"])
     matches = torch.arange(2 * len(rows)) < len(rows)

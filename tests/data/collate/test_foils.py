@@ -70,3 +70,8 @@ def test_only_training_has_them() -> None:
 def test_no_foils_of_pictures_of_which_nobody_knows_what_is_false() -> None:
     with pytest.raises(RecipeError, match="data.foils=true: only .*source=photos"):
         replace(FOILED, source="photos")
+
+
+def test_every_foil_without_foils_is_refused() -> None:
+    with pytest.raises(RecipeError, match="every_foil=true adds to data.foils=true: set both"):
+        replace(FOILED, foils=False, every_foil=True)
