@@ -9,7 +9,6 @@ import pytest
 from chat_tabs import browser
 
 from vlcourse.data.media import Media
-from vlcourse.data.segments import Segment
 from vlcourse.data.world import film as drawn
 from vlcourse.data.world.timeline import Timeline
 
@@ -24,8 +23,7 @@ def timeline() -> Timeline:
 @pytest.fixture(scope="session")
 def film(timeline: Timeline) -> Media:
     times = drawn.frame_times(timeline.duration, 1.0)
-    said = tuple(Segment(line.begin, line.end, line.text) for line in timeline.lines)
-    frames = drawn.frames(timeline, times, 96)
+    frames, said = drawn.frames(timeline, times, 96), timeline.subtitles()
     return Media("film", frames, tuple(times), float(timeline.duration), subtitles=said)
 
 

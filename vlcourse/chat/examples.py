@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vlcourse.data.media import Media
-from vlcourse.data.segments import Segment
 from vlcourse.data.world import Scene, film
 from vlcourse.data.world.timeline import Timeline
 
@@ -42,7 +41,7 @@ def movie(seed: int) -> tuple[Media, list[str], bytes]:
     times = film.frame_times(timeline.duration, FPS)
     media = Media(
         "a film", film.frames(timeline, times, SIZE), tuple(times), float(timeline.duration),
-        subtitles=tuple(Segment(line.begin, line.end, line.text) for line in timeline.lines),
+        subtitles=timeline.subtitles(),
     )  # fmt: skip
     with TemporaryDirectory(prefix="vlcourse-film-") as folder:
         file = film.write_mp4(timeline, Path(folder) / "film.mp4", size=SIZE).read_bytes()

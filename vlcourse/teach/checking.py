@@ -14,6 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+CUT = (
+    "Return the tensor that you computed: nothing is learned through .detach(), .data, .item(),"
+    " float(), torch.tensor() or no_grad()."
+)
+"""The hint where no gradient flows."""
+
 
 @dataclass(frozen=True)
 class Wrong:
@@ -160,9 +166,8 @@ def differentiable(
     mine, right = _with_gradient(args), _with_gradient(args)
     value = candidate(*mine)
     _not_blank(value)
-    cut = "Nothing can be learned through .detach(), .item(), float(), torch.tensor() or no_grad()."
     if not isinstance(value, Tensor) or not value.requires_grad:
-        fail(f"no gradient flows back through {what}", hint or cut)
+        fail(f"no gradient flows back through {what}", hint or CUT)
     wanted = reference(*right)
     weights = torch.linspace(0.5, 1.5, wanted.numel()).view(wanted.shape).to(wanted)
     leaves = [(i, a) for i, a in enumerate(mine) if isinstance(a, Tensor) and a.requires_grad]
@@ -171,9 +176,9 @@ def differentiable(
     names = _names(reference, len(args))
     for (i, _), found, wanted_ in zip(leaves, got, true, strict=True):
         if found is None:
-            fail(f"no gradient reaches {names[i]}", hint or cut)
+            fail(f"no gradient reaches {names[i]}", hint or CUT)
         said = f"the gradient at {names[i]}"
-        expect_close(found, wanted_, said, hint or cut, rtol=1e-3, atol=1e-4)
+        expect_close(found, wanted_, said, hint or CUT, rtol=1e-3, atol=1e-4)
 
 
 def stable(

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from vlcourse.teach.checking import expect, expect_close
-
-CUT = "Nothing is learned through .detach(), .data, .item(), float() or no_grad()."
+from vlcourse.teach.checking import CUT, expect, expect_close
 
 
 def expect_gradients(

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vlcourse.teach.checking import expect, expect_close
-from vlcourse.teach.gradients import CUT
+from vlcourse.teach.checking import CUT, expect, expect_close
 from vlcourse.teach.mistakes import Mistake, expect_right
 
 

@@ -83,7 +83,7 @@ def names(key: int, split: str) -> tuple[Part, ...]:
     """ "the red ring is called leo. the star is called zoe." then "star called? zoe. …"."""
     number = 2 + Dice(key, "film list", 1).below(4)
     things = _different(key, split, number)
-    called = shuffled(NAMES, key, "film list", 2)[:number]
+    called = shuffled(NAMES, key, "film list", 2, number)
     coins = Dice(key, "film list", 3)
     nouns = [
         (thing if coins.coin(at=i) else Thing(None, thing.shape)).noun()

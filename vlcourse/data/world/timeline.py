@@ -121,6 +121,10 @@ class Timeline:
             for o in self.at(time).objects
         ]
 
+    def subtitles(self) -> tuple[Segment, ...]:
+        """What is said, each line with its time."""
+        return tuple(Segment(line.begin, line.end, line.text) for line in self.lines)
+
     def srt(self) -> str:
         """The subtitles, as the text of an SRT file."""
         return video_captions.srt(self.lines)

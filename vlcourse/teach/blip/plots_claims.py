@@ -92,8 +92,8 @@ def hard_negatives(result: Measurement) -> Figure:
     judged = {"hard": ("hard negatives", MATCH, "o"), "random": ("random negatives", OTHER, "s")}
     arms_by_seed(axes[0], by_foil, [foil.replace(" ", "\n") for foil in foils], judged)
     axes[0].axhline(50, label="chance", **CHANCE)
-    axes[0].set(ylabel="true caption preferred (%)", ylim=(40, 102), title="dots: seeds")
-    axes[0].legend(loc="lower right")
+    axes[0].set(ylabel="true caption preferred (%)", ylim=(35, 102), title="dots: seeds")
+    axes[0].legend(loc="center")
     rows = {foil: f"gain: {foil}" for foil in foils}
     rows |= {"recall@1": "gain: recall", "true captions": "gain: true"}
     effects(axes[1], result, rows, (MATCH, MATCH, MATCH, OTHER, OTHER))

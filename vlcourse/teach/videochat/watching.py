@@ -10,7 +10,6 @@ from vlcourse.chat.perception import KINDS
 from vlcourse.chat.tools.toy import toy_tools
 from vlcourse.chat.videochat_text import VideoChatText
 from vlcourse.data.media import Media
-from vlcourse.data.segments import Segment
 from vlcourse.data.world import film
 from vlcourse.data.world.timeline import Timeline
 from vlcourse.evals.video import WITHIN, Asked, right
@@ -24,7 +23,7 @@ def media(timeline: Timeline, fps: float = 1.0) -> Media:
     times = film.frame_times(timeline.duration, fps)
     return Media(
         "a film", film.frames(timeline, times, SIDE), tuple(times), float(timeline.duration),
-        subtitles=tuple(Segment(line.begin, line.end, line.text) for line in timeline.lines),
+        subtitles=timeline.subtitles(),
     )  # fmt: skip
 
 

@@ -20,10 +20,6 @@ def itc_loss(image: Tensor, text: Tensor, scale: Tensor | float) -> Tensor:
     return losses.itc(image, text, scale)
 
 
-_CUT = (
-    "Return the tensor that you computed: nothing can be learned through .detach(), .item(),"
-    " float(), torch.tensor() or torch.no_grad()."
-)
 _MISTAKES = (
     Mistake(
         "one direction only",
@@ -116,7 +112,7 @@ def _check(candidate: Callable[..., Any]) -> None:
     image, text = torch.randn(6, 16), torch.randn(6, 16)
     loss = call(candidate, image, text, 10.0)
     if isinstance(loss, float):
-        fail("the loss is a plain number, through which no gradient flows", _CUT)
+        fail("the loss is a plain number, through which no gradient flows", checking.CUT)
     expect_shape(loss, (), "the loss", "cross_entropy already takes the mean over the rows.")
 
     def run(function: Callable[..., Any]) -> Any:
@@ -131,7 +127,7 @@ def _check(candidate: Callable[..., Any]) -> None:
     )
     scale = torch.tensor([10.0])  # exp(t) as the model has it: one learned number
     expect_shape(candidate(image, text, scale), (), "the loss, for a scale that is a tensor")
-    checking.differentiable(candidate, itc_loss, image, text, scale, what="the loss", hint=_CUT)
+    checking.differentiable(candidate, itc_loss, image, text, scale, what="the loss")
     checking.batch_of_one(candidate, itc_loss, image, text, 10.0, what="the loss")
     # Cosines of 1 and -1, a scale of 100: naive exponentials are infinite, or 0 under the log.
     axis = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vlcourse.layers.rotary import rotate, rotations
 from vlcourse.teach.checking import (
+    CUT,
     Exercise,
     Right,
     Wrong,
@@ -19,7 +20,6 @@ from vlcourse.teach.checking import (
     expect_close,
     same_dtype,
 )
-from vlcourse.teach.gradients import CUT
 from vlcourse.teach.llama.exercises import rope_answers as answers
 from vlcourse.teach.mistakes import Mistake, expect_right
 
@@ -53,7 +53,7 @@ def _check(candidate: Any) -> None:
             "Count axes from the end: x[..., 0::2]; (L, d_h/2) broadcasts over what stands before.",
         )
     x = torch.randn(2, 3, 5, 8)
-    differentiable(candidate, rope, x, positions, theta, hint=CUT)
+    differentiable(candidate, rope, x, positions, theta)
     same_dtype(candidate, x, positions, theta, dtypes=(torch.float32,), hint=_FLOAT32)
     # bfloat16 holds 8 bits: position 1,003 would become 1,004. Any type may come out.
     half, far = x.bfloat16(), torch.arange(1001, 1006)
