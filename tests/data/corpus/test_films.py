@@ -9,9 +9,10 @@ import pytest
 from vlcourse.data.corpus.film_lists import causes, names, timed_things
 from vlcourse.data.corpus.films import Films, ask, film
 from vlcourse.data.world import HELD_OUT
-from vlcourse.data.world.script import Script
+from vlcourse.data.world.script import NAMES, Script
 from vlcourse.data.world.video_captions import seen, told
 from vlcourse.data.world.video_questions import VIDEO_KINDS, in_tags, questions
+from vlcourse.tokenizers import llama
 
 TEXTS = Films(n=1200, lessons=(100, 200), still=25, tags=25)
 SAMPLES = TEXTS.__getitems__(range(1200))
@@ -104,6 +105,15 @@ def test_a_list_of_names_answers_its_questions(seed: int) -> None:
         asked = question.rstrip("?")
         known = who[asked] if asked in who else called[asked.removesuffix(" called")]
         assert answer == f"{known}."
+
+
+def test_every_name_is_called_and_begins_with_a_token_of_its_own() -> None:
+    text = " ".join(names(seed, "train")[0][0] for seed in range(200))
+    assert set(re.findall(r"called (\w+)", text)) == set(NAMES)
+    words = llama()
+    before = len(words.encode("is called"))
+    first = {words.encode(f"is called {name}.")[before] for name in NAMES}
+    assert len(first) == len(NAMES) == 25
 
 
 def test_held_out_pairs_are_never_read_in_training() -> None:
