@@ -11,6 +11,7 @@ from vlcourse.data.filmed import SEEN_KINDS, Filmed, WithPictures, choose
 from vlcourse.data.told import WorldTexts
 from vlcourse.data.world import World
 from vlcourse.data.world.film import frames, uniform_times
+from vlcourse.data.world.script import Script
 from vlcourse.data.world.video_captions import clause
 from vlcourse.data.world.video_questions import questions
 from vlcourse.data.world.videos import Videos
@@ -62,6 +63,16 @@ def test_kinds_of_questions_are_as_likely_as_each_other() -> None:
         for question in choose(script, SEEN_KINDS, 1, turn=i):
             count[question.kind] += 1
     assert min(count.values()) > 0.04 * 150 and max(count.values()) < 0.5 * 150
+
+
+def test_of_fewer_questions_more_are_of_causes() -> None:
+    scripts = [Script.sample(seed) for seed in range(200)]
+
+    def share(asked: int) -> float:
+        kinds = [q.kind for script in scripts for q in choose(script, SEEN_KINDS, asked)]
+        return kinds.count("cause") / len(kinds)
+
+    assert share(6) > 1.2 * share(10)
 
 
 def test_some_films_are_told_again_and_all_of_the_telling_is_learned() -> None:
